@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 
-from gflowctl.admin import slurm_script
+from gflowctl.admin import slurm_parts, slurm_script
 from gflowctl.view import dependencies, jobs, kept, roles, views
 from gflowd.core.errors import Refused
-from gflowd.core.job.dependencies import AFTER, ANY, SINGLETON, Needs
+from gflowd.core.job.dependencies import AFTER, AFTERCORR, ANY, SINGLETON, Needs
 from gflowd.core.job.value import Value
 from gflowd.core.queue.dependency_rules import Never, Satisfied
 
@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Final
 
+    from gflowctl.admin.slurm_parts import Part
     from gflowctl.context import Context
     from gflowctl.view.views import View
     from gflowd.core.job.dependencies import Dependency
     from gflowd.core.job.model import Job
 
+    Split = Mapping[int, Sequence[Part]]  # by job or array
+
 SUBMIT = "submit.sh"
-SLURMS_LARGEST = 1000  # index, unless slurm.conf says otherwise
 LEFT = "it waits for {}, which is not written here: scontrol release lets it start"
+SPLIT = "it waits for one of several, one an array in parts: scontrol release lets it start"
 SHELL = """\
 #!/bin/sh
 # Queues at Slurm, in order, what gflowctl export wrote here. What was queued is in the file "submitted", each with its
@@ -48,17 +51,34 @@ queue() {
 """
 
 
-class Group(Value):
-    """Jobs of one spec that go together: one, or elements of an array. `waits`: its dependencies as sbatch has them,
-    with the numbers of jobs there as variables of the shell; `left`: what it waits for that stays here.
+class Term(Value):
+    """A dependency on what goes along: `kind` and delay as sbatch has them, the job or array, and which element of it;
+    None: all.
     """
 
-    __slots__ = ("found", "left", "waits")
+    __slots__ = ("delay", "index", "kind", "spec_id")
 
-    def __init__(self, found: Sequence[Job], waits: str | None, left: tuple[str, ...]) -> None:
+    def __init__(self, kind: str, spec_id: int | None, index: int | None, delay: str) -> None:
+        self.kind: Final = kind
+        self.spec_id: Final = spec_id
+        self.index: Final = index
+        self.delay: Final = delay
+
+
+class Group(Value):
+    """Jobs of one spec that go together: one, or elements of an array. `waits`: for what goes along, with `is_any` for
+    one of it; `left`: why it is held there, a sentence for each reason.
+    """
+
+    __slots__ = ("found", "is_any", "left", "waits")
+
+    def __init__(
+        self, found: Sequence[Job], waits: tuple[Term, ...], left: tuple[str, ...], *, is_any: bool = False
+    ) -> None:
         self.found: Final = found
         self.waits: Final = waits
         self.left: Final = left
+        self.is_any: Final = is_any
 
     @property
     def id(self) -> int:
@@ -83,7 +103,7 @@ def groups(context: Context, texts: Sequence[str]) -> list[Group]:
         spec_id: [waiting[job_id] for job_id in ids] for spec_id, ids in views.by_spec(view, sorted(waiting)).items()
     }
     order = _ordered(view, by_spec)
-    return [Group(by_spec[spec_id], *_waits(view, by_spec[spec_id][0], waiting)) for spec_id in order]
+    return [_group(view, by_spec[spec_id], waiting) for spec_id in order]
 
 
 def _ordered(view: View, by_spec: Mapping[int, Sequence[Job]]) -> list[int]:
@@ -102,14 +122,15 @@ def _ordered(view: View, by_spec: Mapping[int, Sequence[Job]]) -> list[int]:
     return list(found)
 
 
-def _waits(view: View, job: Job, waiting: Mapping[int, Job]) -> tuple[str | None, tuple[str, ...]]:
+def _group(view: View, found: Sequence[Job], waiting: Mapping[int, Job]) -> Group:
+    job = found[0]
     needs = job.spec.needs
     if needs is None or isinstance(dependencies.verdict(view, job), Satisfied):
-        return None, ()
+        return Group(found, (), ())
     terms, left = [], []
     for each in needs.dependencies:
         if each.id is None:
-            terms.append(SINGLETON)
+            terms.append(Term(SINGLETON, None, None, ""))
             continue
         ids = (each.id,) if each.element or each.id not in view.families else tuple(view.ids_of(each.id))
         others = [job_id for job_id in ids if job_id not in waiting]
@@ -120,53 +141,79 @@ def _waits(view: View, job: Job, waiting: Mapping[int, Job]) -> tuple[str | None
             verdict = dependencies.verdict(view, alone)
             over = len(others) < len(ids) and all(map(view.has_ended, others))
             if isinstance(verdict, Never) or not (over or isinstance(verdict, Satisfied)):
-                left.append(dependencies.words(view, alone))
+                left.append(LEFT.format(dependencies.words(view, alone)))
     if needs.mode == ANY and terms:
         left = []  # it may start by one of the others
-    return ("?" if needs.mode == ANY else ",").join(terms) or None, tuple(left)
+    return Group(found, tuple(terms), tuple(left), is_any=needs.mode == ANY and len(terms) > 1)
 
 
-def _term(view: View, each: Dependency) -> str:
-    """`afterok:$job5_3`."""
+def _term(view: View, each: Dependency) -> Term:
     assert each.id is not None
-    spec_id = view.spec_of(each.id)
-    element = f"_{jobs.index(view.job(each.id))}" if each.element else ""
+    element = jobs.index(view.job(each.id)) if each.element else None
     delay = f"+{round(each.delay / 60)}" if each.kind == AFTER and each.delay else ""
-    return f"{each.kind}:${{job{spec_id}}}{element}{delay}"
+    return Term(each.kind, view.spec_of(each.id), element, delay)
 
 
-def write(context: Context, found: Sequence[Group], place: str) -> Iterator[str]:
-    """Writes all into the new directory `place`; what is to be noted. Raises OSError, `Refused`."""
+def write(context: Context, found: Sequence[Group], place: str, max_array: int = slurm_parts.USUAL) -> Iterator[str]:
+    """Writes all into the new directory `place`, for a Slurm with that MaxArraySize; what is to be noted. Raises
+    OSError, `Refused`.
+    """
     os.mkdir(place, 0o700)
     for name in (slurm_script.ENVIRONMENTS, slurm_script.SCRIPTS):
         os.mkdir(os.path.join(place, name), 0o700)
     lost: dict[str, list[int]] = {}
     lines = [SHELL]
-    for group in found:
+    split = {group.id: slurm_parts.parts(group.found, max_array, in_line=not group.is_any) for group in found}
+    for group in (_for_parts(group, split) for group in found):
         spec = group.found[0].spec
-        more = [LEFT.format(each) for each in group.left]
-        for each in (*slurm_script.lost_of(spec), *more):
+        for each in (*slurm_script.lost_of(spec), *group.left):
             lost.setdefault(each, []).append(group.id)
         _copy(context, group.found[0], place)
-        _put(place, f"{group.id}.sh", slurm_script.script(group.found, more).encode(errors="surrogateescape"))
-        lines.append(_line(group))
-        if (last := slurm_script.largest_index(group.found)) > SLURMS_LARGEST:
-            yield f"array {group.id} has the index {last}: Slurm takes it if MaxArraySize is larger"
+        for part in split[group.id]:
+            _put(place, f"{part.name}.sh", slurm_script.script(part, group.left).encode(errors="surrogateescape"))
+        lines += _lines(group, split)
+        if (number := len(split[group.id])) > 1:
+            last = max(split[group.id][-1].indices) + split[group.id][-1].offset
+            yield f"array {group.id} has the index {last}: in {number} parts, for a MaxArraySize of {max_array}"
     _put(place, SUBMIT, "".join(lines).encode(), mode=0o700)
     for each, ids in lost.items():
         yield f"job{'s' if len(ids) > 1 else ''} {','.join(map(str, ids))}: not in Slurm: {each}"
 
 
-def _line(group: Group) -> str:
+def _for_parts(group: Group, split: Split) -> Group:
+    """Slurm cannot wait for all parts of an array or for something else: such a job is held."""
+    in_parts = any(
+        term.index is None and term.spec_id is not None and len(split[term.spec_id]) > 1 for term in group.waits
+    )
+    return group if not (group.is_any and in_parts) else Group(group.found, (), (*group.left, SPLIT))
+
+
+def _lines(group: Group, split: Split) -> Iterator[str]:
+    """What queues it, a part after the other where at most some of its elements run at a time."""
     held = group.left or any(job.wish.held for job in group.found)
     needs = group.found[0].spec.needs
-    words = ["queue", str(group.id)]
-    if group.waits is not None:
-        words.append(f'--dependency="{group.waits}"')
-        words.append(f"--kill-on-invalid-dep={'yes' if needs is None or needs.auto_cancel else 'no'}")
-    if held:
-        words.append("--hold")
-    return f"{' '.join(words)}\njob{group.id}=$id\n"
+    before: str | None = None
+    for part in split[group.id]:
+        terms = [text for term in group.waits if (text := _told(term, part, split)) is not None]
+        if before is not None and part.limit is not None and not group.is_any:
+            terms.append(f"afterany:${{{before}}}")
+        words = ["queue", part.name]
+        if terms:
+            words.append(f'--dependency="{("?" if group.is_any else ",").join(terms)}"')
+            words.append(f"--kill-on-invalid-dep={'yes' if needs is None or needs.auto_cancel else 'no'}")
+        if held:
+            words.append("--hold")
+        before = slurm_parts.variable(group.id, part.offset)
+        yield f"{' '.join(words)}\n{before}=$id\n"
+
+
+def _told(term: Term, part: Part, split: Split) -> str | None:
+    """`afterok:${job5}_3`; None where there is nothing to wait for."""
+    if term.spec_id is None:
+        return term.kind
+    offset = part.offset if term.kind == AFTERCORR else None
+    ids = slurm_parts.variables(term.spec_id, split, term.index, offset)
+    return ":".join((term.kind, *(f"{each}{term.delay}" for each in ids))) if ids else None
 
 
 def _copy(context: Context, job: Job, place: str) -> None:

@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from gflowctl.admin.slurm_parts import Part
     from gflowd.core.job.model import Job, Spec
 
 ENVIRONMENTS, SCRIPTS = "env", "scripts"  # directories
@@ -44,16 +45,17 @@ eval "$("${{CONDA_EXE:-conda}}" shell.posix hook)" && conda activate {name} || e
 """
 
 
-def script(found: Sequence[Job], more: Iterable[str] = ()) -> str:
+def script(part: Part, more: Iterable[str] = ()) -> str:
     """That of a job, or of these elements of one array; `more`: lines of comment."""
+    found = part.found
     first, spec = found[0], found[0].spec
-    options = "".join(f"#SBATCH {option}\n" for option in _options(found))
+    options = "".join(f"#SBATCH {option}\n" for option in _options(part))
     lost = "".join(f"# Not in Slurm: {each}\n" for each in lost_of(spec))
     env = f"{ENVIRONMENTS}/{spec.env}"
     head = HEAD.format(env=env, umask=spec.umask, cwd=shlex.quote(spec.cwd))
     told = "".join(_exports({name: value for name, value in _variables(first).items() if name in _TOLD}))
     conda = "" if spec.conda_env is None else CONDA.format(name=shlex.quote(spec.conda_env))
-    array = ARRAY if first.array_id is not None else ""
+    array = "".join(_array(part)) if first.array_id is not None else ""
     comment = "".join(f"# {line}\n" for line in more)
     return f"#!/bin/sh\n{options}{lost}{comment}{head}{told}{array}{conda}{_command(found)}"
 
@@ -90,15 +92,24 @@ def lost_of(spec: Spec) -> Iterator[str]:
         yield "an early signal to all its processes; its command gets it"
 
 
-def _options(found: Sequence[Job]) -> Iterator[str]:
+def _array(part: Part) -> Iterator[str]:
+    """The variables of an element; in a part of an array they are those of the whole."""
+    family = part.found[0].spec.family
+    if part.step and family is not None:
+        yield f"export SLURM_ARRAY_TASK_ID=$((SLURM_ARRAY_TASK_ID + {part.offset}))\n"
+        yield f"export SLURM_ARRAY_TASK_MIN={arrays.least(family)} SLURM_ARRAY_TASK_MAX={arrays.greatest(family)}\n"
+        yield f"export SLURM_ARRAY_TASK_COUNT={arrays.size(family)} SLURM_ARRAY_TASK_STEP={arrays.stride(family)}\n"
+    yield ARRAY
+
+
+def _options(part: Part) -> Iterator[str]:
     """The words of sbatch, quoted as it reads them."""
-    spec = found[0].spec
-    for name, value in (*_what(spec), *_resources(spec), *_when(found[0]), *_files(spec), *_told(spec)):
+    first = part.found[0]
+    spec = first.spec
+    for name, value in (*_what(spec), *_resources(spec), *_when(first), *_files(part), *_told(spec)):
         yield f"--{name}" if value is None else f"--{name}={_quoted(value)}"
-    if found[0].array_id is not None:
-        limit = spec.family.max_concurrent if spec.family is not None else None
-        indices = ranges.fold(sorted(jobs.index(job) or 0 for job in found))
-        yield f"--array={indices}{'' if limit is None else f'%{limit}'}"
+    if first.array_id is not None:
+        yield f"--array={ranges.fold(part.indices)}{'' if part.limit is None else f'%{part.limit}'}"
 
 
 def _quoted(value: str) -> str:
@@ -146,11 +157,12 @@ def _when(job: Job) -> Iterator[tuple[str, str | None]]:
     yield ("requeue" if retry is not None and "zombie" in retry.on else "no-requeue"), None
 
 
-def _files(spec: Spec) -> Iterator[tuple[str, str | None]]:
+def _files(part: Part) -> Iterator[tuple[str, str | None]]:
+    spec = part.found[0].spec
     yield "chdir", spec.cwd
     for name, pattern in (("output", spec.output), ("error", spec.error), ("input", spec.input)):
         if pattern is not None:
-            yield name, pattern
+            yield name, part.pattern(pattern)
     if spec.output is not None or spec.error is not None:
         yield "open-mode", "append" if spec.append else "truncate"
 
@@ -191,9 +203,3 @@ def _words(job: Job) -> str:
 def _exports(variables: dict[str, str]) -> Iterator[str]:
     for name, value in variables.items():
         yield f"export {name}={shlex.quote(value)}\n"
-
-
-def largest_index(found: Sequence[Job]) -> int:
-    """The largest index of an array's elements, which Slurm bounds (MaxArraySize); 0 of other jobs."""
-    family = found[0].spec.family
-    return 0 if family is None else arrays.greatest(family)

@@ -74,5 +74,22 @@ def test_an_exported_queue_runs_as_it_would_have_here(ctl: Ctl, cluster: SlurmCl
     assert cluster.run("squeue", "-hj", ids["10"], "-o", "%j").strip() == "held"
 
 
+def test_an_array_beyond_slurms_bound_runs_in_parts_one_after_the_other(ctl: Ctl, cluster: SlurmCluster) -> None:
+    ctl.ok("submit", "--array", "998,1001,1002,2000%1", "-o", "p-%a-%5a.txt", "--wrap", "echo $SLURM_ARRAY_TASK_ID")
+    ctl.submit("-n", "all", "-d", "1", "-o", "all.txt", "--wrap", "ls p-*")
+    ctl.ok("submit", "--array", "998,2000", "-n", "each", "-d", "aftercorr:1", "-o", "e-%a.txt", "--wrap", "echo each")
+    assert "in 3 parts" in ctl.run("export", "--to", "slurm", "-o", "parts").stderr
+    place = ctl.home / "parts"
+    path = {"PATH": f"{cluster.bin}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh", place / "submit.sh"], env=path, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    ids = dict(line.split() for line in (place / "submitted").read_text().splitlines())
+    eventually(lambda: cluster.jobs()[ids["5"]]["state"] == "COMPLETED" and (ctl.home / "e-2000.txt").exists())
+    names = ["p-1001-01001.txt", "p-1002-01002.txt", "p-2000-02000.txt", "p-998-00998.txt"]
+    assert read(ctl.home, "all.txt").split() == names
+    assert [read(ctl.home, name) for name in names] == ["1001\n", "1002\n", "2000\n", "998\n"]
+    assert read(ctl.home, "e-998.txt") == "each\n"
+
+
 def read(home: Path, name: str) -> str:
     return (home / name).read_text()

@@ -92,15 +92,71 @@ def test_what_slurm_has_not_is_said(ctl: Ctl) -> None:
     done = ctl.run("export", "--to", "slurm")
     assert done.returncode == 0
     assert sorted(line.removeprefix("gflowctl: note: ") for line in done.stderr.splitlines()) == [
-        "array 2 has the index 2001: Slurm takes it if MaxArraySize is larger",
         "job 2: not in Slurm: GPUs are whole there (--shared, --gpu-memory)",
         f"job 2: not in Slurm: {HELD}",
         "job 2: not in Slurm: retries after a failure",
         "job 4: not in Slurm: the runs after this one (--repeat); see scrontab(1)",
     ]
-    assert "queue 2 --hold\n" in (ctl.home / "gflow-export/submit.sh").read_text()
+    assert "#SBATCH --array=0-1\n" in (ctl.home / "gflow-export/2.2000.sh").read_text()
+    assert "queue 2.2000 --hold\n" in (ctl.home / "gflow-export/submit.sh").read_text()
     assert "already exists" in ctl.fails(1, "export", "--to", "slurm")
     assert ctl.fails(1, "export", "--to", "slurm", "1") == "none of these jobs is queued or held"
+
+
+PARTS = """\
+queue 1 job1=$id queue 1.1000 --dependency="afterany:${job1}" --kill-on-invalid-dep=yes job1_1000=$id
+queue 1.2000 --dependency="afterany:${job1_1000}" --kill-on-invalid-dep=yes job1_2000=$id
+queue 1002 --dependency="afterok:${job1}:${job1_1000}:${job1_2000}" --kill-on-invalid-dep=yes job1002=$id
+queue 1003 --dependency="afterok:${job1_1000}_7" --kill-on-invalid-dep=yes job1003=$id
+queue 1004 --dependency="aftercorr:${job1}" --kill-on-invalid-dep=yes job1004=$id
+queue 1004.1000 --dependency="aftercorr:${job1_1000}" --kill-on-invalid-dep=yes job1004_1000=$id
+queue 1004.2000 --dependency="aftercorr:${job1_2000}" --kill-on-invalid-dep=yes job1004_2000=$id
+queue 1007 --hold job1007=$id queue 1008 --dependency="afterok:${job1002}" --kill-on-invalid-dep=yes job1008=$id
+queue 1009 --dependency="afterok:${job1_1000}_7?afterany:${job1002}" --kill-on-invalid-dep=yes job1009=$id
+"""
+
+
+def test_an_array_larger_than_slurms_goes_in_parts_and_others_wait_for_all_of_them(ctl: Ctl) -> None:
+    ctl.ok("submit", "--array", "0-998,1007,2000%3", "-o", "o-%a-%5a-%%a.txt", "--wrap", "env")
+    ctl.submit("-d", "1", "true")
+    ctl.submit("-d", "1_1007", "true")
+    ctl.ok("submit", "--array", "1,1007,2000", "-d", "aftercorr:1", "true")
+    ctl.submit("-d", "afterok:1?afterany:1002", "true")
+    ctl.submit("-d", "1002", "true")
+    ctl.submit("-d", "afterok:1_1007?afterany:1002", "true")
+    done = ctl.run("export", "--to", "slurm")
+    assert sorted(line.removeprefix("gflowctl: note: ") for line in done.stderr.splitlines()) == [
+        "array 1 has the index 2000: in 3 parts, for a MaxArraySize of 1001",
+        "array 1004 has the index 2000: in 3 parts, for a MaxArraySize of 1001",
+        "job 1007: not in Slurm: it waits for one of several, one an array in parts: scontrol release lets it start",
+    ]
+    place = ctl.home / "gflow-export"
+    text = (place / "submit.sh").read_text()
+    assert text[text.index("queue 1\n") :].split() == PARTS.split()
+    assert f"--output={ctl.home}/o-1%3a-01%3a-%%a.txt\n" in (place / "1.1000.sh").read_text()
+    assert "#SBATCH --array=7%3\n" in (place / "1.1000.sh").read_text()
+    told = ran(place, "1.1000.sh", SLURM_ARRAY_JOB_ID="5", SLURM_ARRAY_TASK_ID="7", SLURM_ARRAY_TASK_MAX="7")
+    found = dict(line.split("=", 1) for line in told.splitlines() if "ARRAY" in line)
+    assert found == {
+        "GFLOW_ARRAY_JOB_ID": "5", "GFLOW_ARRAY_TASK_ID": "1007", "SLURM_ARRAY_JOB_ID": "5",
+        "SLURM_ARRAY_TASK_ID": "1007", "SLURM_ARRAY_TASK_MIN": "0", "SLURM_ARRAY_TASK_MAX": "2000",
+        "SLURM_ARRAY_TASK_COUNT": "1001", "SLURM_ARRAY_TASK_STEP": "1",
+    }  # fmt: skip
+
+
+def test_a_larger_slurm_takes_an_array_as_a_whole_and_a_smaller_one_in_more_parts(ctl: Ctl) -> None:
+    ctl.ok("submit", "--array", "9-12", "-o", "o-%a-%1a-%3a", "true")
+    ctl.ok("submit", "--param", "a=x,y,z", "-d", "afterok:1?afterok:2", "--max-concurrent", "2", "--", "echo", "{a}")
+    for size, names in (("13", {"1.sh"}), ("10", {"1.sh", "1.10.sh"}), ("1", {f"1.{i}.sh" for i in range(9, 13)})):
+        assert ctl.run("export", "--to", "slurm", "--max-array-size", size, "-o", size, "1").returncode == 0
+        assert {each.name for each in (ctl.home / size).glob("1*.sh")} == names
+    assert f"--output={ctl.home}/o-1%1a-1%1a-01%1a\n" in (ctl.home / "10/1.10.sh").read_text()
+    assert f"--output={ctl.home}/o-12-12-012\n" in (ctl.home / "1/1.12.sh").read_text()
+    assert ctl.run("export", "--to", "slurm", "--max-array-size", "2", "-o", "2").returncode == 0
+    index = {"SLURM_ARRAY_JOB_ID": "5", "SLURM_ARRAY_TASK_ID": "0"}
+    assert [ran(ctl.home / "2", name, **index) for name in ("5.1.sh", "5.2.sh")] == ["y\n", "z\n"]
+    assert "#SBATCH --array=0%1\n" in (ctl.home / "2/5.1.sh").read_text()
+    assert ctl.run("export", "--to", "slurm", "--max-array-size", "0", "-o", "x").returncode == 2
 
 
 def test_what_waits_for_what_is_over_or_goes_along(ctl: Ctl) -> None:
