@@ -400,6 +400,7 @@ _shtab_gflowctl_export_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--to[for which batch system]:to:(slurm)"
   {-o,--output}"[where to write it (default gflow-export)]:DIRECTORY:"
+  "--max-array-size[MaxArraySize of the cluster\'s slurm.conf\: arrays with larger indices go in parts (default 1001)]:N:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--daemon[whose gflowd\: your own, or that of all users (default system, if there is one)]:daemon:(user system)"
