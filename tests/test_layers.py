@@ -142,6 +142,8 @@ MAY_IMPORT = (
     ),
     # who asks; whether the user database answers
     ("gflowd.effects.gateway.peers", ("gflowd.core.", "gflowd.effects.shared.account")),
+    # what is kept for users
+    ("gflowd.effects.gateway.kept_files", ("gflowd.core.", "gflowd.effects.shared.user_files", "gflowd.paths")),
     # a cluster's programs, and what its nodes see
     (
         "gflowd.effects.cluster.",

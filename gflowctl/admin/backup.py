@@ -14,6 +14,7 @@ from gflowd.core.cluster.kept_names import BATCHES, DIRECTORY, STATE_ID
 from gflowd.core.errors import Refused, SystemFailed
 from gflowd.core.gateway.protocol import TAIL_LIMIT
 from gflowd.core.job.records import HEADER
+from gflowd.effects.gateway import kept_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _add(writer: backup_file.Writer, name: str, place: str) -> None:
         return
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if name == "gflow.toml" else os.O_NOFOLLOW)
     try:
-        fd = os.open(place, flags)
+        fd = kept_files.opened(place) if _IS_OF_USER(name) else os.open(place, flags)
     except OSError:
         return
     with os.fdopen(fd, "rb") as file:

@@ -8,15 +8,20 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Callable
 
 from gflowd import paths
 
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+Opener = Callable[[str, int], int]  # as os.open
 
-def make(path: str, owner: tuple[int, int] | None = None) -> bool:
+
+def make(path: str, owner: tuple[int, int] | None = None, opened: Opener = os.open) -> bool:
     """Makes the directory `path` (0700) and the one around it, or finds them. False if the one around it is not ours,
     or open to others, or if `path` is no directory. Raises OSError.
 
-    With an `owner`, a uid and a gid, it is made for that user, who may pass through the one around it.
+    With an `owner`, a uid and a gid, it is made for that user, who may pass through the one around it; `opened`: how
+    root opens what such a user may have mounted something over.
     """
     parent, name = os.path.split(path)
     with contextlib.suppress(FileExistsError):
@@ -29,15 +34,14 @@ def make(path: str, owner: tuple[int, int] | None = None) -> bool:
             os.mkdir(name, 0o700, dir_fd=fd)
         if owner is not None:
             os.fchmod(fd, paths.PASSABLE)
-            return _is_given(fd, name, owner)
+            return _is_given(opened(path, _DIRECTORY), owner)
         return stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
     finally:
         os.close(fd)
 
 
-def _is_given(parent: int, name: str, owner: tuple[int, int]) -> bool:
-    """Whether a directory is `owner`'s, to whom it is given if it is still ours."""
-    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+def _is_given(fd: int, owner: tuple[int, int]) -> bool:
+    """Whether an open directory, which is closed then, is `owner`'s, to whom it is given if it is still ours."""
     try:
         if os.fstat(fd).st_uid == os.geteuid():
             os.fchown(fd, *owner)
@@ -91,7 +95,7 @@ def _open_ours(path: str, *, is_passable: bool) -> int | None:
     a link.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(path, _DIRECTORY)
     except OSError:
         return None
     found = os.fstat(fd)

@@ -11,6 +11,7 @@ import time
 
 from gflowd import paths
 from gflowd.core.errors import Refused, SystemFailed
+from gflowd.effects.shared import user_files
 
 MODES = {"env": 0o400, "scripts": 0o500}
 OWN = 0o700
@@ -48,7 +49,7 @@ class Keeper:
         if self._is_used(kept):
             return
         try:
-            if os.stat(path, follow_symlinks=False).st_size == len(content):
+            if user_files.about(path).st_size == len(content):
                 self._use(path, kept)
                 return
         except OSError:
@@ -79,7 +80,7 @@ class Keeper:
 
     def _use(self, path: str, kept: _Kept) -> None:
         """Gflowd removes what has not been used for long. Raises OSError."""
-        os.utime(path, follow_symlinks=False)
+        user_files.touch(path)
         if len(self._used) >= REMEMBERED:
             self._used.clear()
         self._used[kept] = time.monotonic() + RECOUNT
@@ -120,7 +121,7 @@ def relays(state: paths.State, uid: int) -> None:
 
 def _found(path: str) -> int | None:
     try:
-        return os.lstat(path).st_uid
+        return user_files.about(path).st_uid
     except FileNotFoundError:
         return None
 
@@ -138,6 +139,11 @@ def _make_own(path: str, uid: int) -> None:
     finally:
         os.close(fd)
     os.rename(fresh, path)
+
+
+def opened(path: str) -> int:
+    """A descriptor of a kept environment or script, to read what its user may have made of it. Raises OSError."""
+    return user_files.opened(path, os.O_RDONLY | os.O_NONBLOCK)
 
 
 def write(path: str, content: bytes, uid: int) -> None:
@@ -173,6 +179,13 @@ def _taken(size: int) -> int:
 def _size(directory: str) -> int:
     try:
         with os.scandir(directory) as found:
-            return sum(_taken(each.stat(follow_symlinks=False).st_size) for each in found)
+            return sum(_taken(_length(each.path)) for each in found)
     except FileNotFoundError:
         return 0
+
+
+def _length(path: str) -> int:
+    try:
+        return user_files.about(path).st_size
+    except OSError:  # gone by now, or its user has mounted something over it
+        return 1

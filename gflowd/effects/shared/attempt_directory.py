@@ -130,9 +130,10 @@ def _ours(directory: str) -> Iterator[int]:
 def _make_own_part(parent: int, directory: str, owner: tuple[int, int]) -> None:
     with contextlib.suppress(FileExistsError):
         os.mkdir(paths.OWN, 0o700, dir_fd=parent)
-    fd = os.open(paths.OWN, os.O_RDONLY | os.O_DIRECTORY | _INSIDE, dir_fd=parent)
+    path = os.path.join(directory, paths.OWN)
+    fd = user_files.opened(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        _give(fd, 0o700, owner, os.path.join(directory, paths.OWN))
+        _give(fd, 0o700, owner, path)
     finally:
         os.close(fd)
 

@@ -11,6 +11,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from gflowd import paths
+from gflowd.effects.shared import user_files
 
 if TYPE_CHECKING:
     from gflowd.effects.shared.account import Account
@@ -51,7 +52,7 @@ def directory(path: str, owner: Account) -> None:
     """
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, 0o700)
-    fd = os.open(path, _DIRECTORY)
+    fd = user_files.opened(path, _DIRECTORY)
     try:
         found = os.fstat(fd)
         if found.st_uid == os.geteuid() != owner.uid:  # just made, by us or by one who was killed
@@ -63,12 +64,21 @@ def directory(path: str, owner: Account) -> None:
         os.close(fd)
 
 
+def is_there(path: str) -> bool:
+    """Whether there is such a file. Raises OSError where its owner has mounted something over it."""
+    try:
+        user_files.about(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def read(path: str, owner: Account, most: int) -> bytes:
     """The first `most` bytes of a file that was given to `owner` alone, who may have made it any size since. Raises
     OSError; PermissionError for any other's, and for one that the owner lets nobody open (fcntl(2), F_SETLEASE).
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = user_files.opened(path, os.O_RDONLY | os.O_NONBLOCK)
     except BlockingIOError:
         raise PermissionError(errno.EACCES, "is leased", path) from None
     try:

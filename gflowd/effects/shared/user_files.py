@@ -1,5 +1,5 @@
-"""Opens what a user has put into the user's part of a directory, for root to read: nothing that is a link, or on a file
-system that the user has mounted there, whose answers might never come.
+"""Opens what a user has, or has put into the user's part of a directory, for root to read: nothing that is a link, or
+on a file system that the user has mounted there, whose answers might never come.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ import ctypes
 import errno
 import os
 import stat
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from gflowd.effects.attempt import jobdir
@@ -81,6 +82,57 @@ def found(directory: str, name: str) -> os.stat_result | None:
         os.close(fd)
 
 
+def may_exist(directory: str, name: str) -> bool:
+    """Whether anything is there, or cannot be looked at."""
+    try:
+        os.close(_opened(directory, name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def opened(path: str, flags: int) -> int:
+    """A descriptor of what root has made for a user, in a directory of root's. Raises OSError: EXDEV where the user has
+    mounted something over it.
+    """
+    return _resolved(os.path.dirname(path), os.path.basename(path), flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+def about(path: str) -> os.stat_result:
+    """As lstat(2), of the same. Raises OSError."""
+    fd = opened(path, os.O_PATH)
+    try:
+        return os.fstat(fd)
+    finally:
+        os.close(fd)
+
+
+def touch(path: str) -> None:
+    """Marks the same as used now. Raises OSError."""
+    fd = opened(path, os.O_PATH)
+    try:
+        os.utime(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
+
+
+def listed(directory: str, most: int) -> list[str]:
+    """The names of at most so many files in a directory that root has made for a user; none where it cannot be read."""
+    try:
+        fd = opened(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return []
+    try:
+        with os.scandir(fd) as found:
+            return [each.name for each in islice(found, most)]
+    except OSError:
+        return []
+    finally:
+        os.close(fd)
+
+
 def _open(directory: str, name: str, flags: int) -> int | None:
     try:
         return _opened(directory, name, flags)
@@ -91,15 +143,20 @@ def _open(directory: str, name: str, flags: int) -> int | None:
 def _opened(directory: str, name: str, flags: int) -> int:
     """Raises OSError."""
     above, own = os.path.split(directory)
-    root = os.open(above, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    return _resolved(above, os.path.join(own, name), flags)
+
+
+def _resolved(above: str, inside: str, flags: int) -> int:
+    """`above`: root's, as every directory on the way to it. Raises OSError."""
+    root = os.open(above, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        path = os.fsencode(os.path.join(own, name))
+        path = os.fsencode(inside)
         how = _How(flags, 0, NO_XDEV | NO_MAGICLINKS | BENEATH)
         fd: int = _libc.syscall(OPENAT2, root, path, ctypes.byref(how), ctypes.c_size_t(ctypes.sizeof(how)))
         if fd >= 0:
             return fd
         if (number := ctypes.get_errno()) not in UNKNOWN:
-            raise OSError(number, os.strerror(number), os.path.join(directory, name))
+            raise OSError(number, os.strerror(number), os.path.join(above, inside))
         return os.open(path, flags, dir_fd=root)
     finally:
         os.close(root)

@@ -7,6 +7,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from gflowd.effects.shared import user_files
 from gflowd.effects.shared.as_user import Task
 from gflowd.paths import OWN
 
@@ -43,7 +44,7 @@ class UserRemoval:
 
     def left(self) -> list[str]:
         """Those of `paths` that still exist."""
-        return [path for path in self.paths if os.path.lexists(path)]
+        return [path for path in self.paths if user_files.may_exist(*os.path.split(path))]
 
     def _advance(self) -> None:
         self._task = None
@@ -70,16 +71,14 @@ def of_users(paths: Sequence[str], groups: JobGroups) -> UserRemoval:
 def _by_owner(paths: Iterator[str] | Sequence[str]) -> dict[tuple[int, int], list[str]]:
     found: dict[tuple[int, int], list[str]] = {}
     for path in paths:
-        with contextlib.suppress(OSError):
-            at = os.lstat(path)
+        if (at := user_files.found(*os.path.split(path))) is not None:
             found.setdefault((at.st_uid, at.st_gid), []).append(path)
     return found
 
 
 def _own_parts(directory: str) -> Iterator[str]:
     for place in (directory, *_inner(directory)):
-        if os.path.lexists(own := os.path.join(place, OWN)):
-            yield own
+        yield os.path.join(place, OWN)
 
 
 def _inner(directory: str) -> list[str]:
@@ -102,13 +101,20 @@ def _remove_ours(directory: str) -> None:
     """Removes root's part of a job's directory, which holds files and emptied parts of the user's. Raises OSError."""
     for place in (*_inner(directory), directory):
         for name in os.listdir(place):
-            path = os.path.join(place, name)
-            with contextlib.suppress(OSError):
-                os.rmdir(path) if stat.S_ISDIR(os.lstat(path).st_mode) else os.unlink(path)
+            _remove_name(os.path.join(place, name))
         with contextlib.suppress(OSError):
             os.rmdir(place)
 
 
+def _remove_name(path: str) -> None:
+    """Without a look at it, for which a file system of its user's might be asked."""
+    with contextlib.suppress(OSError):
+        try:
+            os.rmdir(path)
+        except NotADirectoryError:
+            os.unlink(path)
+
+
 def _remove_empty(path: str) -> None:
-    if stat.S_ISDIR(os.lstat(path).st_mode):
+    with contextlib.suppress(NotADirectoryError):
         os.rmdir(path)

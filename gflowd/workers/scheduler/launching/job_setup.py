@@ -154,7 +154,7 @@ class JobSetup:
         """The environment as a script beside its file, written once for all jobs that share it."""
         source = self._state.environment(name, None if owner is None else owner.uid)
         path = f"{source}.sh"
-        if not os.path.exists(path):
+        if not (os.path.exists(path) if owner is None else given.is_there(path)):
             if owner is None:
                 script = job_script.environment_script(paths.read_private(source))
                 paths.replace_file(path, script, durable=True)
@@ -176,4 +176,4 @@ def _head(path: str, owner: Account | None) -> bytes:
 
 def _is_noexec(path: str) -> bool:
     """Whether nothing there can be executed, so that a script must be given to its interpreter. Raises OSError."""
-    return bool(os.statvfs(path).f_flag & os.ST_NOEXEC)
+    return bool(os.statvfs(os.path.dirname(path)).f_flag & os.ST_NOEXEC)

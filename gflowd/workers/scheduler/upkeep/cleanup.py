@@ -54,6 +54,7 @@ class Cleanup:
         self._state = state
         self._groups = groups
         self._keep = keep
+        self._about, self._touch = removals.looks(groups)
         self._log = log.get("scheduler")
         self._round: Iterator[os.DirEntry[str]] | None = None
         self._removal: Running | None = None
@@ -65,7 +66,7 @@ class Cleanup:
         """The environment and the script of a spec are in use now."""
         for path in self._contents(record):
             with contextlib.suppress(OSError):
-                os.utime(path, follow_symlinks=False)
+                self._touch(path)
 
     def sweep(self, fold: Fold, job_queue: JobQueue, now: Moment) -> None:
         """Removes some of what is too old, if a round is due."""
@@ -85,7 +86,7 @@ class Cleanup:
         looked = 0
         for entry in islice(self._round, LOOKS):
             looked += 1
-            if entry.name.isdecimal() and _is_old(entry, fold, job_queue, before):
+            if entry.name.isdecimal() and self._is_old(entry, fold, job_queue, before):
                 old.append(entry.path)
                 if len(old) >= REMOVALS:
                     break
@@ -117,37 +118,62 @@ class Cleanup:
     def _sweep_contents(self, fold: Fold, before: float) -> None:
         used = {path for record in fold.of(SPEC).values() for path in self._contents(record)}
         for directory in ("env", "scripts"):
-            for entry in self._kept(directory):
-                if entry.path.removesuffix(".sh") not in used and entry.is_file(follow_symlinks=False):
-                    with contextlib.suppress(OSError):
-                        _discard(entry.path, before)
+            for place in self._places_of(directory):
+                for entry in _entries(place):
+                    if entry.path.removesuffix(".sh") not in used and entry.is_file(follow_symlinks=False):
+                        with contextlib.suppress(OSError):
+                            self._discard(entry.path, before)
 
         known = set(map(str, fold.of(SPEC))) | {str(record.get("batch")) for record in fold.of(SPEC).values()}
-        marks = [entry.path for entry in self._kept("outputs") if entry.name.partition(".")[0] not in known]
         if self._groups is not None:
             self._marks = None
-            if old := [path for path in marks if _is_older(path, before)][:MARKS]:
+            if old := removals.old_of_users(self._places_of("outputs"), known, before, MARKS):
                 with contextlib.suppress(OSError):
                     self._marks = removals.of_users(old, self._groups)
             return
-        for path in marks:
-            with contextlib.suppress(OSError):
-                _discard(path, before)
+        for entry in _entries(self._state.kept("outputs")):
+            if entry.name.partition(".")[0] not in known:
+                with contextlib.suppress(OSError):
+                    self._discard(entry.path, before)
 
-    def _kept(self, directory: str) -> Iterator[os.DirEntry[str]]:
-        """What is in a directory of ours for all jobs; of many users, in those of each."""
+    def _places_of(self, directory: str) -> Iterator[str]:
+        """The directory of that name for all jobs; of many users, that of each."""
         if self._groups is None:
-            yield from _entries(self._state.kept(directory))
+            yield self._state.kept(directory)
             return
         for user in _entries(self._state.users):
             if user.name.isdecimal():
-                yield from _entries(self._state.kept(directory, int(user.name)))
+                yield self._state.kept(directory, int(user.name))
 
     def _contents(self, record: Mapping[str, Any]) -> Iterator[str]:
         uid = record.get("uid")
         yield self._state.environment(record["env"], uid)
         if record.get("script") is not None:
             yield self._state.script(record["script"], uid)
+
+    def _is_old(self, entry: os.DirEntry[str], fold: Fold, job_queue: JobQueue, before: float) -> bool:
+        """Whether a job's directory belongs to one that ended `before`."""
+        job_id = int(entry.name)
+        if not entry.is_dir(follow_symlinks=False):
+            return False
+        if job_queue.spec_of(job_id) in fold.of(SPEC):
+            raw = fold.of(PHASE).get(job_id)
+            return raw is not None and has_ended(raw) and raw["ended_at"] < before and not job_queue.has(job_id)
+        try:
+            return max(self._about(path).st_mtime for path in (entry.path, *_inner(entry.path))) < before
+        except OSError:
+            return False
+
+    def _discard(self, path: str, before: float) -> None:
+        """Removes a file last used `before`; puts it back if a submission starts to use it at this moment."""
+        if self._about(path).st_mtime >= before:
+            return
+        moved = f"{path}.old"
+        os.rename(path, moved)
+        if self._about(moved).st_mtime >= before:
+            os.rename(moved, path)
+        else:
+            os.unlink(moved)
 
 
 def _entries(directory: str) -> Iterator[os.DirEntry[str]]:
@@ -158,20 +184,6 @@ def _entries(directory: str) -> Iterator[os.DirEntry[str]]:
                 yield from found
     except OSError:
         return
-
-
-def _is_old(entry: os.DirEntry[str], fold: Fold, job_queue: JobQueue, before: float) -> bool:
-    """Whether a job's directory belongs to one that ended `before`."""
-    job_id = int(entry.name)
-    if not entry.is_dir(follow_symlinks=False):
-        return False
-    if job_queue.spec_of(job_id) in fold.of(SPEC):
-        raw = fold.of(PHASE).get(job_id)
-        return raw is not None and has_ended(raw) and raw["ended_at"] < before and not job_queue.has(job_id)
-    try:
-        return max(os.lstat(path).st_mtime for path in (entry.path, *_inner(entry.path))) < before
-    except OSError:
-        return False
 
 
 def _remote(directory: str, places: tuple[str, ...]) -> list[str]:
@@ -189,22 +201,3 @@ def _remote(directory: str, places: tuple[str, ...]) -> list[str]:
 def _inner(path: str) -> list[str]:
     with os.scandir(path) as found:
         return [entry.path for entry in islice(found, ATTEMPTS)]
-
-
-def _is_older(path: str, before: float) -> bool:
-    try:
-        return os.lstat(path).st_mtime < before
-    except OSError:
-        return False
-
-
-def _discard(path: str, before: float) -> None:
-    """Removes a file last used `before`; puts it back if a submission starts to use it at this moment."""
-    if os.lstat(path).st_mtime >= before:
-        return
-    moved = f"{path}.old"
-    os.rename(path, moved)
-    if os.lstat(moved).st_mtime >= before:
-        os.rename(moved, path)
-    else:
-        os.unlink(moved)

@@ -66,12 +66,19 @@ class Scratch:
         failure = None
         for path in self._candidates(job_id):
             try:
-                if scratch.make(path, owner):
+                if scratch.make(path, owner, self._opener()):
                     self._of_jobs[job_id] = path
                     return path
             except OSError as error:
                 failure = failure or error
         raise failure or FileExistsError(f"no place for temporary files of job {job_id}")
+
+    def _opener(self) -> scratch.Opener:
+        if not self._is_of_many:
+            return os.open
+        from gflowd.effects.shared import user_files  # of no use to others
+
+        return user_files.opened
 
     def sweep(self, is_needed: Callable[[int], bool], mono: float) -> float | None:
         """Removes those of jobs that no longer need them; returns when to look again, None if there is nothing to do
