@@ -10,8 +10,9 @@ from typing import Any
 import orjson
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import initialize, rule
 from support import depth
+from support.made_up_requests import LIMITS, PLACES, POLICY, Requests
 from world import World
 
 from gflowd.core.errors import Refused
@@ -20,111 +21,14 @@ from gflowd.core.events.told import Told
 from gflowd.core.execution import grace, job_environment, output_files, resource_limits
 from gflowd.core.job import array_task, arrays, codec, record_rules
 from gflowd.core.job.model import Run
-from gflowd.core.job.records import KINDS, PROVISIONAL
-from gflowd.core.judging import wish_rules
 from gflowd.core.judging.judge import judge
 from gflowd.core.judging.peer import Peer
-from gflowd.core.judging.policy import Policy
 from gflowd.core.judging.standing import Standing
 from gflowd.core.planning import reservations
-from gflowd.core.request.validation import Limits
 from gflowd.core.slurm import job_variables
 
-PEERS = [Peer(1001, "ada"), Peer(1002, "bob"), Peer(1003, "op", is_operator=True)]
-POLICY = Policy(reserve="everyone", max_jobs_per_user=12, notify_urls=True)
-LIMITS = Limits(gpus=3, cpus=4, memory_mb=1000)
-LEAST: dict[str, Any] = {"command": ["x"], "name": "a", "cwd": "/", "env": "e"}
 HOST = job_variables.Host(node="n", uid=1, gid=1)
 RUN = Run(executor="process", launched_at=1.0, gpu_ids=(0,))
-
-JUNK = st.sampled_from([
-    None, True, 0, -1, 1, 2**53 + 1, 10**30, 1.5, float("nan"), float("inf"), "", "x", "\0", "\ud800", "a" * 300, "%",
-    [], ["x"], [1], [[]], [[1, 2]], {}, {"x": 1}, {"is": "ended"},
-])  # fmt: skip
-PLACES = st.integers(0, 99)  # which of what there is, counted round
-RARELY = st.sampled_from([False] * 5 + [True])
-IDS = st.one_of(PLACES, PLACES, st.sampled_from([-1, -99, 10**15, PROVISIONAL, PROVISIONAL + 3]))
-NEEDS = st.lists(
-    st.tuples(
-        st.sampled_from(["afterok", "afterany", "afternotok", "after", "aftercorr", "singleton"]), IDS, st.booleans(),
-        st.sampled_from([0.0, 30.0]),
-    ), min_size=1, max_size=3,
-)  # fmt: skip
-MODES = st.fixed_dictionaries(
-    {}, optional={"dependency_mode": st.sampled_from(["all", "any"]), "auto_cancel": st.booleans()}
-)
-FAMILIES = st.sampled_from([
-    {"ranges": [[0, 2, 1]]}, {"ranges": [[1, 4, 2], [7, 7, 1]], "max_concurrent": 1, "max_failures": 1},
-    {"axes": [{"names": ["a"], "rows": [["1"], ["2"]]}]},
-    {"axes": [{"names": ["a"], "rows": [["1"], ["2"]]}], "edits": [["a", [[0, 0, 1]], "3"]]},
-])  # fmt: skip
-ODD_FAMILIES = st.sampled_from([
-    {"axes": [{"names": ["a"], "rows": [["1"], ["2"]]}], "edits": [["a", [[0, 9, 1]], "\0"]]}, {"ranges": []}, {},
-    {"axes": [{"names": ["a b"], "rows": [["1"]]}]}, {"ranges": [[0, 10**6, 1]]}, {"ranges": [[0, 50, 1]]},
-])  # fmt: skip
-GOOD: dict[str, list[Any]] = {
-    "gpus": [0, 1, 3], "cpus": [0, 1, 4], "memory_mb": [None, 0, 500], "priority": [0, 10], "umask": [0, 0o777],
-    "time_limit": [None, 0, 0.5, 60], "grace": [None, 0, 5], "quiet_limit": [0, 9], "begin_at": [None, -1e9, 90, 150],
-    "deadline": [None, 1e6], "project": [None, "p", " p "], "comment": ["c" * 5000], "output": ["/o", "/%j", "/%99j"],
-    "error": ["/%x.%a"], "input": ["/i"], "limits": ["c0 n1024", "?"], "append": [True], "submit_dir": ["/"],
-    "executor": ["tmux", "process"], "name_template": ["{name}-{index}", "{a}"], "name": ["b", "a/b\nc", ".."],
-    "gpu_type": ["h100", ""], "gpu_memory_mb": [0, 500], "gpu_prefer": [["0"], ["x", "9"]], "conda_env": ["c"],
-    "early_signal": [{"number": 10, "before": 0.1}, {"number": 64, "before": 0, "command_only": True}],
-    "slurm": [True], "asked": [["gpus=1"], ["=", "ntasks-per-core=1"]], "notify_email": ["ada", "ada@x"],
-    "notify_on": [["end"]], "notify": [["https://a/b"]], "git": [{"commit": "0" * 40}], "script": ["s"],
-    "repeat": [{"rule": "every 60s", "due": 150.0}], "relay": ["r"], "pty": [True], "exclusive": [True],
-    "all_memory": [True], "tasks": [{"count": 2, "cpus": 2}], "command": [["{a}"], ["y"] * 3],
-    "retry": [{"max_retries": 1}, {"max_retries": 1, "on": ["failure", 3], "delay": 5.0}], "batch": [PROVISIONAL],
-    "uid": [0, 1002], "user": ["root", "bob"], "submitted_at": [0, 1e9, None], "once": ["f" * 32],
-}  # fmt: skip
-ODD: dict[str, list[Any]] = {
-    "gpus": [9, -5], "cpus": [5], "memory_mb": [10**6], "priority": [11, 255, 256], "umask": [0o1000], "shared": [True],
-    "time_limit": [1e12], "begin_at": [1e300], "deadline": [5], "project": ["p" * 70], "output": ["o", "/%q", "/d/"],
-    "error": ["/%"], "input": ["i"], "executor": ["foo"], "submit_dir": [""], "redone_from": [1, 99, PROVISIONAL],
-    "batch": [PROVISIONAL + 1, 1], "name_template": ["{", "x" * 300], "name": [" ", "n" * 256], "asked": [["x"]],
-    "conda_env": ["-c", "\n"], "notify_email": ["-x"], "notify_on": [["sometimes"]], "notify": [["x"]],
-    "repeat": [{"rule": "never", "due": 1.0}, {"rule": "daily 02:00", "due": 90.0, "zone": "Mars"},
-               {"rule": "every 60s", "due": 9.0, "series": 1}],
-    "relay": ["../r"], "script": ["../s"], "command": [["-x"], [""], []], "retry": [{"on": ["rain"]}],
-    "colour": ["red"],
-}  # fmt: skip
-
-
-def chosen_of(table: dict[str, list[Any]], most: int) -> st.SearchStrategy[dict[str, Any]]:
-    return st.dictionaries(st.sampled_from(sorted(table)), PLACES, max_size=most).map(
-        lambda chosen: {name: table[name][place % len(table[name])] for name, place in chosen.items()}
-    )
-
-
-SOME = st.tuples(chosen_of(GOOD, 3), RARELY, chosen_of(ODD, 1)).map(lambda made: made[0] | (made[2] if made[1] else {}))
-WISHES = st.fixed_dictionaries({}, optional={
-    "held": st.booleans(), "begin_at": st.sampled_from([None, 90.0, 150.0]),
-    "cancelled_at": st.sampled_from([None, 1.0]),
-    "cancelled_by": st.sampled_from(["x", None]), "requeued": st.integers(0, 3), "top_at": st.sampled_from([None, 1.0]),
-    "released_at": st.just(1.0), "suspended": st.integers(0, 2), "releases_cpus": st.booleans(),
-    "only_run": st.booleans(),
-})  # fmt: skip
-RESERVATIONS = st.fixed_dictionaries({
-    "user": st.sampled_from(["ada", "bob"]), "start": st.sampled_from([90.0, 150.0, 1e6]),
-    "duration": st.sampled_from([60.0, 1e7]), "created_at": st.just(1.0), "created_by": st.just("x"),
-}, optional={
-    "gpus": st.integers(0, 4), "gpu_list": st.sampled_from([[0], [0, 1], [7]]), "cancelled_at": st.just(2.0),
-    "repeat": st.sampled_from(["daily", "weekly"]),
-})  # fmt: skip
-
-
-ASKERS = st.sampled_from(PEERS)
-ACTS = [
-    lambda job, _: wish_rules.held(job),
-    lambda job, now: wish_rules.released(job, None, now),
-    lambda job, now: wish_rules.released(job, now + 25, now),
-    wish_rules.requeued,
-    wish_rules.put_first,
-    lambda job, _: wish_rules.suspended(job, releases_cpus=False),
-    lambda job, _: wish_rules.suspended(job, releases_cpus=True),
-    lambda job, _: wish_rules.going_on(job),
-    lambda job, now: wish_rules.cancelled(job, "x", now, is_alone=False),
-]
 
 
 class Court(World):
@@ -164,74 +68,19 @@ class Court(World):
         return job_events.JobFacts(self.specs, self.wishes, self.phases, self.attempts, self.limits, spec_of)
 
 
-class Machine(RuleBasedStateMachine):
+class Machine(Requests):
     @initialize()
     def open(self) -> None:
         self.world = Court()
 
-    @rule(peer=ASKERS, some=st.lists(SOME, min_size=1, max_size=3), needs=st.none() | NEEDS, mode=MODES,
-          family=st.none() | FAMILIES, is_odd=RARELY, odd=ODD_FAMILIES, held=RARELY)  # fmt: skip
-    def submit(
-        self, peer: Peer, some: list[Any], needs: Any, mode: Any, family: Any, is_odd: bool, odd: Any, held: bool
-    ) -> None:
-        asked: list[Any] = []
-        for place, fields in enumerate(some):
-            spec = {**LEAST, **fields}
-            if place == len(some) - 1 and (is_odd or family is not None):
-                spec["family"] = odd if is_odd else family
-            elif needs is not None:
-                spec["needs"] = self._needs(needs, mode)
-            asked.append(("spec", PROVISIONAL + place, spec))
-        if held:
-            asked.append(("wish", PROVISIONAL, {"held": True}))
-        self._ask(peer, asked)
+    def standing(self) -> Standing:
+        return self.world.standing
 
-    @rule(peer=ASKERS, place=PLACES, fields=SOME, needs=st.none() | NEEDS, mode=MODES, more=RARELY)
-    def update(self, peer: Peer, place: int, fields: dict[str, Any], needs: Any, mode: Any, more: bool) -> None:
-        specs = sorted(self.world.specs)
-        if specs:
-            named = [specs[place % len(specs)], *(specs[:1] if more else ())]
-            links = {} if needs is None else {"needs": self._needs(needs, mode)}
-            asked = [("spec", each, {**self.world.specs[each], **fields, **links}) for each in named]
-            self._ask(peer, asked)
+    def now(self) -> float:
+        return self.world.now
 
-    @rule(peer=ASKERS, place=IDS, wish=st.none() | WISHES, adds=st.booleans())
-    def wish(self, peer: Peer, place: int, wish: Any, adds: bool) -> None:
-        job_id = self._id(place)
-        before = self.world.wishes.get(job_id, {}) if adds else {}
-        self._ask(peer, [("wish", job_id, wish and {**before, **wish})])
-
-    @rule(peer=ASKERS, place=PLACES, act=st.sampled_from(ACTS))
-    def act(self, peer: Peer, place: int, act: Any) -> None:
-        """As gflowctl does: what the rules make of the present wish is what may be asked for."""
-        job_id, world = self._id(place), self.world
-        if not world.standing.knows(job_id):
-            return
-        job = world.standing.job(job_id)
-        try:
-            wanted = act(job, world.now)
-        except Refused:
-            return
-        is_theirs = job.spec.uid == peer.uid or peer.is_operator
-        if not isinstance(wanted, str):
-            asked = [("wish", job_id, codec.encode(wanted))]
-            assert self._ask(peer, asked) == (is_theirs and (wanted.top_at == job.wish.top_at or peer.is_operator))
-
-    @rule(peer=ASKERS, place=IDS, most=st.sampled_from([1, 2, 0, None]), gone=st.booleans())
-    def limit(self, peer: Peer, place: int, most: Any, gone: bool) -> None:
-        self._ask(peer, [("limit", self._id(place), None if gone else {"max_concurrent": most})])
-
-    @rule(peer=ASKERS, reservation=st.none() | RESERVATIONS, new=st.booleans())
-    def reserve(self, peer: Peer, reservation: Any, new: bool) -> None:
-        known = self.world.of("reservation")
-        number = len(known) + new
-        self._ask(
-            peer, [("reservation", number, reservation and {**({} if new else known.get(number, {})), **reservation})]
-        )
-
-    @rule(peer=ASKERS, kind=st.sampled_from(KINDS) | JUNK, key=IDS | JUNK, value=JUNK)
-    def ask_for_junk(self, peer: Peer, kind: Any, key: Any, value: Any) -> None:
-        self._ask(peer, [(kind, key, value)])
+    def last_id(self) -> int:
+        return len(self.world.ids())
 
     @rule(delay=st.sampled_from([1.0, 30.0, 500.0]))
     def time_passes(self, delay: float) -> None:
@@ -245,16 +94,7 @@ class Machine(RuleBasedStateMachine):
             self.world.end(running[place % len(running)], status)
             self._look()
 
-    def _id(self, place: int) -> int:
-        """A job that there is, if there is one."""
-        return 1 + place % len(self.world.ids()) if 0 <= place < PROVISIONAL and self.world.ids() else place
-
-    def _needs(self, wanted: Any, mode: Any) -> Any:
-        named = [{"kind": kind, "id": None if kind == "singleton" else self._id(place), "element": element,
-                  "delay": delay if kind == "after" else 0.0} for kind, place, element, delay in wanted]  # fmt: skip
-        return {"dependencies": named, **mode}
-
-    def _ask(self, peer: Peer, asked: list[Any]) -> bool:
+    def ask(self, peer: Peer, asked: list[Any]) -> bool:
         """Whether it was granted."""
         world = self.world
         before = copy.deepcopy(world.kinds)
