@@ -2,44 +2,56 @@
 
 from __future__ import annotations
 
+import json
 import os
+import select
 import subprocess
 import sys
-import tempfile
 import time
+import traceback
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 import pytest
-from support.machine import GATE, ROOT, TMUX, Machine
+from support.machine import GATE, ROOT, TMUX, Machine, new_machine
 from support.machine import end as kill_all
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
-NAMESPACE = ("unshare", "--pid", "--fork", "--mount-proc")
+NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
 EXECUTORS = [pytest.param("tmux", marks=pytest.mark.skipif(TMUX is None, reason="tmux is not installed")), "process"]
 
 
 @pytest.fixture(scope="module")
-def namespace() -> tuple[str, ...]:
-    """The words that run a command in a pid namespace of its own."""
+def namespace() -> Iterator[subprocess.Popen[str]]:
+    """`main` below, in a pid namespace of its own."""
     try:
         subprocess.run([*NAMESPACE, "true"], capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("a pid namespace is not to be had here")
-    return NAMESPACE
+    # The first process of a namespace has to bury the dead; a shell that waits does.
+    words = [*NAMESPACE, "sh", "-c", '"$@"; exit $?', "sh", sys.executable, __file__]
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env) as process:
+        try:
+            yield process
+            process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize("way", ["zombie", "recorded", "cancelled", "overdue"])
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_a_stranger_who_was_given_a_jobs_pid_is_left_alone_and_the_job_ends_truly(
-    namespace: tuple[str, ...], executor: str, way: str
+    namespace: subprocess.Popen[str], executor: str, way: str
 ) -> None:
-    # The first process of a namespace has to bury the dead; a shell that waits does.
-    words = [*namespace, "sh", "-c", '"$@"; exit $?', "sh", sys.executable, __file__, executor, way]
-    env = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False, env=env)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert namespace.stdin is not None
+    assert namespace.stdout is not None
+    print(executor, way, file=namespace.stdin, flush=True)
+    assert select.select([namespace.stdout], [], [], 2 * PATIENCE)[0], "it takes too long"
+    assert json.loads(namespace.stdout.readline()) == ""
 
 
 def inside(machine: Machine, way: str) -> None:
@@ -51,21 +63,23 @@ def inside(machine: Machine, way: str) -> None:
     machine.stop()
     end(machine, job_id, pid, way)
     with stranger(pid) as unknown:
-        machine.start()
-        job = machine.ended(job_id)
-        vanished = "failed", "Zombie"
-        said = {
-            "zombie": [vanished],
-            "recorded": [("failed", "NonZeroExit")],
-            "overdue": [vanished, ("timeout", "TimeLimit")],  # whichever worker looks first
-        }
-        found = job["state"], job["reason"]
-        assert found in said.get(way, [found]), job
-        assert job["exit_code"] == (5 if way == "recorded" else None), job
-        assert machine.result("echo", "next") == "next\n"
-        assert unknown.poll() is None
-        assert Path(f"/proc/{pid}/comm").read_text() == "sleep\n"
-        unknown.kill()
+        try:
+            machine.start()
+            job = machine.ended(job_id)
+            vanished = "failed", "Zombie"
+            said = {
+                "zombie": [vanished],
+                "recorded": [("failed", "NonZeroExit")],
+                "overdue": [vanished, ("timeout", "TimeLimit")],  # whichever worker looks first
+            }
+            found = job["state"], job["reason"]
+            assert found in said.get(way, [found]), job
+            assert job["exit_code"] == (5 if way == "recorded" else None), job
+            assert machine.result("echo", "next") == "next\n"
+            assert unknown.poll() is None
+            assert Path(f"/proc/{pid}/comm").read_text() == "sleep\n"
+        finally:
+            unknown.kill()
 
 
 def end(machine: Machine, job_id: int, pid: int, way: str) -> None:
@@ -95,14 +109,19 @@ def stranger(pid: int) -> subprocess.Popen[bytes]:
     raise AssertionError(f"pid {pid} was never given")
 
 
-def main(executor: str, way: str) -> None:
-    machine = Machine(Path(tempfile.mkdtemp(prefix="gf-", dir="/tmp")))
-    machine.write_config(executor={"type": executor})
-    try:
-        inside(machine, way)
-    finally:
-        machine.close()
+def main() -> None:
+    """For each line of the input, which names an executor and a way: what goes wrong, or nothing, as a line of JSON."""
+    for line in sys.stdin:
+        executor, way = line.split()
+        wrong = ""
+        try:
+            with new_machine() as machine:
+                machine.write_config(executor={"type": executor})
+                inside(machine, way)
+        except BaseException:
+            wrong = traceback.format_exc()
+        print(json.dumps(wrong), flush=True)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()
