@@ -22,7 +22,7 @@ from support.forked import NURSERY
 from support.waiting import PATIENCE, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 ROOT = Path(__file__).parent.parent.parent
 MARK = "GFLOW_TEST_MARK"
@@ -389,7 +389,7 @@ GATE = "until [ -e gate ]; do sleep 0.1; done"
 
 
 @contextmanager
-def new_machine(kind: type[Machine] = Machine) -> Iterator[Machine]:
+def new_machine(kind: Callable[[Path], Machine] = Machine) -> Iterator[Machine]:
     """A machine of its own, whose daemon does not run yet; at the end nothing of it may be left."""
     found = kind(Path(tempfile.mkdtemp(prefix="gf-", dir="/tmp")))
     try:

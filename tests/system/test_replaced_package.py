@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,17 @@ import pytest
 from support.machine import GATE, ROOT, Machine, alive, kill, new_machine
 from support.waiting import eventually
 
+PACKAGES = ("gflowd", "gflowctl")
+
 
 class Installed(Machine):
-    """A machine with a copy of the packages of its own."""
+    """A machine with a copy of `packages` of its own."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, packages: Path, root: Path) -> None:
         super().__init__(root)
         self.site = root / "site"
-        for name in ("gflowd", "gflowctl"):
-            shutil.copytree(ROOT / name, self.site / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(packages, self.site)
+        for name in PACKAGES:
             program = self.bin / name
             program.write_text(program.read_text().replace(repr(str(ROOT)), repr(str(self.site))))
         self.env["PYTHONDONTWRITEBYTECODE"] = "1"
@@ -56,9 +60,19 @@ class Installed(Machine):
         init.write_text(f'{init.read_text()}\n__version__ = "{version}"\n')
 
 
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both, compiled once: each program that a test starts would do that again."""
+    place = tmp_path_factory.mktemp("packages")
+    for name in PACKAGES:
+        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+    assert compileall.compile_dir(place, quiet=1)
+    return place
+
+
 @pytest.fixture
-def installed() -> Iterator[Installed]:
-    with new_machine(Installed) as found:
+def installed(packages: Path) -> Iterator[Installed]:
+    with new_machine(partial(Installed, packages)) as found:
         assert isinstance(found, Installed)
         yield found
 
