@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 MARK = "GFLOW_TEST_MARK"
 TRACED = {"core", "workers"}
-LONG = {"reliability", "simulation", "system", "test_any_order", "test_simulation", "test_store_faults"}
+LONG = {
+    "reliability", "simulation", "system", "test_any_order", "test_gflowd_cli", "test_installed", "test_layers",
+    "test_simulation", "test_store_faults",
+}  # fmt: skip
 # The core in many made-up cases, as in all tests by hypothesis: traced, they take three times as long, and each line of
 # the core shall have a case that somebody thought of.
 MADE_UP = {"test_any_order", "test_fair_planning", "test_fuzz_parsers", "test_starvation"}
