@@ -6,7 +6,7 @@ import os
 
 from gflowctl.view import jobs
 from gflowd.core.errors import Refused
-from gflowd.core.job.model import TMUX, is_live
+from gflowd.core.job.model import TMUX, Suspended, is_live
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ def attach(context: Context, job: Job, *, read_only: bool = False) -> tuple[list
     if shared and os.getuid() not in (0, job.spec.uid):
         raise Refused(f"job {jobs.label(job)} belongs to {job.spec.user}")
     session = _session(job)
+    if shared and isinstance(job.phase, Suspended):  # the server of its own is in the job's control group
+        name = jobs.label(job)
+        raise Refused(f"job {name} is suspended, and its terminal with it; gflowctl unsuspend {name} lets it go on")
     socket = _own_socket(context, job) if shared else context.runtime.tmux_socket
     command = ["tmux", "-S", socket, "attach-session", "-t", f"={session}:", *(["-r"] if read_only else [])]
     environ = {name: value for name, value in context.environ.items() if not name.startswith("TMUX")}

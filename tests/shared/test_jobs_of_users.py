@@ -125,6 +125,21 @@ def test_a_terminal_opens_for_its_user_and_for_root_as_that_user(machine: Shared
     assert re.search("gflow-job|tmux", " ".join(p.words for p in machine.processes().values())) is None
 
 
+def test_the_terminal_of_a_suspended_job_stands_still_and_is_refused(machine: SharedMachine) -> None:
+    gfa, root = machine.as_user("gfa"), machine.as_user("root")
+    job_id = gfa.submit("--", "sleep", "1000")
+    eventually(lambda: told(gfa, job_id)["state"] == "running")
+    gfa.ctl("suspend", str(job_id))
+    eventually(lambda: told(gfa, job_id)["state"] == "suspended")
+    said = f"job {job_id} is suspended, and its terminal with it; gflowctl unsuspend {job_id} lets it go on"
+    for person in (gfa, root):
+        line = f"timeout 20 {gfa.bin}/gflowctl attach {job_id}"
+        done = person.run("env", "TERM=xterm", "script", "-qfec", line, "/dev/null")
+        assert (done.returncode, done.stdout.strip()) == (1, f"gflowctl: {said}")
+    gfa.ctl("cancel", str(job_id))
+    ended(gfa, job_id)
+
+
 def test_a_job_outlives_the_daemon_and_its_status_is_kept(machine: SharedMachine) -> None:
     user = machine.as_user("gfb")
     go = user.work / "go"
