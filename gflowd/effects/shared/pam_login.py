@@ -3,9 +3,10 @@
 Run as a program by `python3 -I -S`, as root; imports nothing of gflow. It asks PAM for the account, opens a session,
 and forks: the child enters the job's control group, takes the user's groups and ids for good, and becomes the command.
 This process stays outside of that group until every process of the job has ended, then it closes the session. Why a
-command could not be started is written to the file `BARRED`, which only root may write.
+command could not be started is written to the file `BARRED`, which only root may write. Where the user, or the machine,
+may have no more processes, it waits up to PATIENCE seconds for others to end.
 
-    python3 -I -S pam_login.py SERVICE NAME UID GID BARRED GROUP NO_NEW_PRIVS COMMAND...
+    python3 -I -S pam_login.py SERVICE NAME UID GID BARRED GROUP NO_NEW_PRIVS PATIENCE COMMAND...
     python3 -I -S pam_login.py SERVICE NAME UID GID BARRED                  (only whether the account may be used)
 """
 
@@ -13,10 +14,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import resource
 import signal
 import sys
+import time
 from typing import NamedTuple
 
 TYPE_CHECKING = False
@@ -33,6 +36,8 @@ PAM_DATA_SILENT = 0x40000000
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
 OPEN_FILES = 1024  # the usual soft limit, where gflowd has raised its own
 CANNOT_START = 125
+FULL = (errno.EAGAIN, errno.ENOMEM)  # fork(2) for want of room
+REST = 0.5  # seconds until the next look whether there is some
 
 
 class Failed(Exception):
@@ -48,6 +53,8 @@ class Job(NamedTuple):
     group: str
     command: tuple[str, ...]
     no_new_privs: bool
+    patience: float  # seconds
+    barred: str
 
 
 class _Message(ctypes.Structure):
@@ -151,8 +158,9 @@ def main(words: list[str]) -> int:
             with _ending(session):
                 session.check()
             return 0
-        group, no_new_privs, *command = rest
-        _run(session, Job(name, int(uid), int(gid), group, tuple(command), no_new_privs == "1"))
+        group, no_new_privs, patience, *command = rest
+        who = name, int(uid), int(gid)
+        _run(session, Job(*who, group, tuple(command), no_new_privs == "1", float(patience), barred))
         return 0
     except (Failed, OSError) as error:
         _bar(barred, _told(error))
@@ -181,8 +189,8 @@ def _run(session: Session, job: Job) -> None:
         raise
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     try:
-        child = os.fork()
-    except OSError:
+        child = _forked(job)
+    except (Failed, OSError):
         session.close()
         raise
     if not child:
@@ -195,6 +203,49 @@ def _run(session: Session, job: Job) -> None:
     session.close()
     if why or status:
         raise Failed(why or f"{job.command[-1]} ended with status {status}")
+
+
+def _forked(job: Job) -> int:
+    """As fork(2), once the user and the machine have room for it. Raises OSError, or `Failed` where there is none for
+    long, or the job is not to begin any more.
+    """
+    deadline = time.monotonic() + job.patience
+    while True:
+        why = _crowded(job)
+        try:
+            if why is None:
+                return os.fork()
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            why = f"no more processes can be had on this machine: {error.strerror}"
+        if time.monotonic() >= deadline or os.path.lexists(job.barred):
+            raise Failed(why)
+        time.sleep(REST)
+
+
+def _crowded(job: Job) -> str | None:
+    """Why the user may have no more processes, by the limit that PAM has set for this one (setrlimit(2))."""
+    limit = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    if not job.uid or limit == resource.RLIM_INFINITY:
+        return None
+    count = sum(map(_threads, (name for name in os.listdir("/proc") if name.isdigit() and _is_of(name, job.uid))))
+    return None if count < limit else f"{job.user} has {count} processes and may have at most {limit} (ulimit -u)"
+
+
+def _is_of(pid: str, uid: int) -> bool:
+    try:
+        return os.stat(f"/proc/{pid}").st_uid == uid
+    except OSError:
+        return False
+
+
+def _threads(pid: str) -> int:
+    """Each counts."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/task"))
+    except OSError:
+        return 0
 
 
 def _become(session: Session, job: Job, tell: int) -> None:

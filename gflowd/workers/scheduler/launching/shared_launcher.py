@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 SYSTEMD, OWN = "systemd", "own"
 STOP_WITHIN = 10.0  # seconds from TERM to KILL where systemd is told to stop a job
+PART_OF_GRACE = 0.8  # of the start grace, for which a job may wait for its user to have fewer processes
 LOGIN = Path(pam_login.__file__).read_bytes()  # as it was when this daemon was started
 
 
@@ -121,7 +122,8 @@ class SharedLauncher(Launching):
         if not self._by_systemd:
             group = self._groups.make(key, job.spec.memory_mb)
             self._gpus.put(group, run)
-            return [*login, group, "1" if no_new_privs else "0", *command]
+            patience = PART_OF_GRACE * self._config.start_grace
+            return [*login, group, "1" if no_new_privs else "0", f"{patience:g}", *command]
         start = unit.start(
             job_groups.unit(key), owner.uid, command,
             description=f"job {job.id} of gflow, attempt {key[1]}", service=service, memory_mb=job.spec.memory_mb,
