@@ -575,6 +575,18 @@ def replace_file(path: str, data: bytes, *, durable: bool, mode: int = PRIVATE, 
         sync_directory(os.path.dirname(path) or ".")
 
 
+def is_unfinished(name: str) -> bool:
+    """Whether a file with this name was to replace another: by its writer, who may have been killed."""
+    of, _, pid = name.rpartition(".new.")
+    return bool(of) and pid.isascii() and pid.isdecimal()
+
+
+def discard_unfinished(directory: str) -> None:
+    """Removes what killed writers have left in a directory of which the caller is the only writer. Raises OSError."""
+    for name in filter(is_unfinished, os.listdir(directory)):
+        os.unlink(os.path.join(directory, name))
+
+
 def replace_link(path: str, target: str) -> None:
     """Makes `path` a symbolic link to `target`, in place of whatever file it was, by a rename. Raises OSError."""
     fresh = f"{path}.new.{os.getpid()}"

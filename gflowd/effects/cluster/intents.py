@@ -50,8 +50,11 @@ class Intents:
         self._directory = directory
 
     def load(self) -> list[Intent]:
-        """All that are kept. Raises OSError; what cannot be read is no intent of ours."""
+        """All that are kept, without what was being written when a writer was killed. Raises OSError; what cannot be
+        read is no intent of ours.
+        """
         paths.private_directory(self._directory)
+        paths.discard_unfinished(self._directory)
         found = []
         for name in sorted(os.listdir(self._directory)):
             if name.endswith(".json"):

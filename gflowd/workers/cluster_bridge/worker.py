@@ -41,6 +41,7 @@ class Bridge:
         self._log = log.get("cluster_bridge")
         directory = wiring.state.path(DIRECTORY)
         paths.private_directory(directory)
+        paths.discard_unfinished(directory)
         state_id = _state_id(os.path.join(directory, STATE_ID))
         intents = Intents(os.path.join(directory, BATCHES))
         self._mirrors: dict[str, Mirror] = {}

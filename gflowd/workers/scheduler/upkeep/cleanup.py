@@ -1,5 +1,5 @@
 """Removes what is no longer needed: directories of jobs that ended long ago, unused environments and scripts, marks of
-submissions that are no longer in the snapshot.
+submissions that are no longer in the snapshot, files that were never finished.
 
 A job that has left the snapshot is as old as its directories. Environments and scripts are as old as their last use:
 submissions and the archiver touch them, so that jobs can be redone within that time.
@@ -13,7 +13,7 @@ import stat
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from gflowd import log
+from gflowd import log, paths
 from gflowd.core.job.records import PHASE, SPEC, has_ended
 from gflowd.workers.scheduler.upkeep import removals
 
@@ -124,6 +124,10 @@ class Cleanup:
                         with contextlib.suppress(OSError):
                             self._discard(entry.path, before)
 
+        for entry in _entries(self._state.root):
+            if paths.is_unfinished(entry.name) and _is_older(entry.path, before):
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)
         known = set(map(str, fold.of(SPEC))) | {str(record.get("batch")) for record in fold.of(SPEC).values()}
         if self._groups is not None:
             self._marks = None

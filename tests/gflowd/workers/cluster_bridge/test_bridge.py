@@ -615,6 +615,18 @@ def test_a_directory_that_hangs_holds_nothing_up_and_is_waited_for(
     assert stage.sights.unreachable == {}
 
 
+def test_what_killed_bridges_were_writing_is_removed(stage: Stage) -> None:
+    stage.add(7)
+    stage.until(lambda: stage.known_id(7))
+    cluster = Path(stage.state.path("cluster"))
+    for name in ("id.new.12", "batches/7.1.json.new.12", "batches/8.1.json.new.345"):
+        (cluster / name).write_text("{")
+    stage.restart()
+    stage.until(lambda: stage.known_id(7))
+    assert sorted(os.listdir(cluster)) == ["batches", "id"]
+    assert os.listdir(cluster / "batches") == ["7.1.json"]
+
+
 def test_only_what_sbatch_was_called_for_is_in_doubt_after_a_crash(stage: Stage) -> None:
     """What is in doubt waits for three polls; a bridge killed again and again before the third would never go on."""
     stage.add(*range(1, 20))

@@ -265,3 +265,11 @@ def test_who_keeps_logs_for_ever_sweeps_nothing(state: State) -> None:
     assert attic.cleanup.wake_at == float("inf")
     attic.cleanup.sweep(attic.fold, attic.job_queue, Moment(NOW, 1e9, "boot"))
     assert place.exists()
+
+
+def test_what_a_killed_writer_left_beside_the_snapshot_goes_with_time(attic: Attic) -> None:
+    old, young = (attic.file("", f"options.new.{pid}", at) for pid, at in ((7, OLD), (8, YOUNG)))
+    other = attic.file("", "options.new.mine", OLD)
+    attic.sweep()
+    attic.sweep()
+    assert [path.exists() for path in (old, young, other)] == [False, True, True]
