@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -96,19 +95,10 @@ def test_an_accounting_that_is_away_is_waited_for(machine: Machine, accounted: S
     accounted.run("scancel", there)
     forget(accounted, there)
     (Path(machine.attempt(job_id)) / "exit").unlink(missing_ok=True)
-    with calls(accounted.bin / "sacct", machine.work / "asked"):
+    with accounted.before("sacct", f"echo x >>'{machine.work}/asked'"):
         machine.start()
         eventually(lambda: machine.lines("asked"))
         assert machine.job(job_id)["ended_at"] is None
         accounted.start("slurmdbd")
         assert ends(machine, job_id)[0][:2] == ("cancelled", "CancelledElsewhere")
     assert len(machine.lines("asked")) > 1
-
-
-@contextmanager
-def calls(program: Path, noted: Path) -> Iterator[None]:
-    """Each call of a program of the cluster leaves a line."""
-    text = program.read_text()
-    program.write_text(text.replace("\n", f"\necho x >>'{noted}'\n", 1))
-    yield
-    program.write_text(text)

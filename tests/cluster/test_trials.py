@@ -112,20 +112,28 @@ def test_cancelling_signals_the_job_as_here(machine: Machine) -> None:
     assert machine.lines("seen") == ["INT"]
 
 
-def test_a_job_that_is_cancelled_before_we_have_seen_it_begin_is_signalled_all_the_same(cluster: SlurmCluster) -> None:
-    """Polls are 300 s apart; the array has an element at work and two that wait."""
+def test_a_job_that_is_cancelled_before_we_have_seen_it_begin_is_signalled_all_the_same(
+    machine: Machine, cluster: SlurmCluster
+) -> None:
+    """The array has an element at work and two that wait."""
     text = "trap 'echo INT $GFLOW_JOB_ID >>seen; exit 9' INT; echo x >>began; while :; do sleep 0.05; done"
-    with cluster_machine.new_cluster_machine(cluster, poll_interval=300) as machine:
-        machine.start()
+    blind = machine.work / "blind"
+    blind.touch()
+    with (
+        cluster.before("squeue", f"while [ -e '{blind}' ]; do sleep 0.05; done"),
+        cluster.before("scancel", f"echo \"$*\" >>'{machine.work}/cancelled'"),
+    ):
         alone = machine.submit(*THERE, "--wrap", text)
         elements = array(machine, *THERE, "--array", "1-3%1", "--wrap", text)
         eventually(lambda: len(machine.lines("began")) == 2)
-        assert {job["state"] for job in machine.jobs().values()} == {"starting"}
+        assert {job["state"] for job in machine.jobs().values() if job["id"] in (alone, *elements)} == {"starting"}
         machine.ctl("cancel", f"{alone},{elements[0]}-{elements[-1]}")
+        eventually(lambda: machine.lines("cancelled"))
+        blind.unlink()
         found = ends(machine, alone, *elements)
-        assert {end[:2] for end in found} == {("cancelled", "CancelledByUser")}
-        assert sorted(machine.lines("seen")) == [f"INT {alone}", f"INT {elements[0]}"]
-        assert len(machine.lines("began")) == 2
+    assert {end[:2] for end in found} == {("cancelled", "CancelledByUser")}
+    assert sorted(machine.lines("seen")) == [f"INT {alone}", f"INT {elements[0]}"]
+    assert len(machine.lines("began")) == 2
 
 
 def test_what_is_cancelled_on_the_cluster_is_told_apart(machine: Machine, cluster: SlurmCluster) -> None:

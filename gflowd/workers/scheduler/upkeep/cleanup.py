@@ -125,8 +125,8 @@ class Cleanup:
                             self._discard(entry.path, before)
 
         for entry in _entries(self._state.root):
-            if paths.is_unfinished(entry.name) and _is_older(entry.path, before):
-                with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):
+                if paths.is_unfinished(entry.name) and self._about(entry.path).st_mtime < before:
                     os.unlink(entry.path)
         known = set(map(str, fold.of(SPEC))) | {str(record.get("batch")) for record in fold.of(SPEC).values()}
         if self._groups is not None:
