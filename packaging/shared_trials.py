@@ -166,6 +166,9 @@ def submitters(machine: Machine) -> str:
     if seen[0] != "4321":
         raise Wrong(f"ada's limit of open files is {seen[0]}")
     ada = Job(machine, ADA, 0)
+    theirs = root_says(machine, "find /var/lib/gflow /run/gflow ! -uid 0 -o ! -gid 0")
+    if theirs or ada.id not in root_says(machine, f"cd /var/spool/gflow && find . -uid {NUMBERS[ADA]}"):
+        raise Wrong(f"what users own among what is root's: {theirs}")
     theirs = "belongs to ada"
     for line, said in (
         (f"systemctl stop {ada.unit}", ""), (f"kill {ada.pid}", ""), (f"gflowctl cancel {ada.id}", theirs),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -48,7 +49,11 @@ def test_no_file_system_that_is_mounted_there_is_asked(tmp_path: Path) -> None:
     program = (
         "import sys, os; from pathlib import Path; from gflowd.effects.shared import user_files; own = sys.argv[1]; "
         "Path(own, 'exit').write_text('0'); "
-        "print(user_files.reader(0)(own, 'exit'), user_files.found(own, 'exit'))"
+        "print(user_files.reader(0)(own, 'exit'), user_files.found(own, 'exit'), user_files.may_exist(own, 'exit'))\n"
+        "for look in (user_files.about, user_files.touch, lambda path: user_files.opened(path, os.O_RDONLY)):\n"
+        "    try: look(own)\n"
+        "    except OSError as error: print(error.strerror)\n"
+        "print(user_files.listed(own, 9))"
     )
     script = 'mount -t tmpfs none "$1" && exec "$2" -c "$3" "$1"'
     words = ["unshare", "--mount", "sh", "-c", script, "sh", str(own), sys.executable, program]
@@ -57,4 +62,24 @@ def test_no_file_system_that_is_mounted_there_is_asked(tmp_path: Path) -> None:
     )
     if "mount" in done.stderr:
         pytest.skip(done.stderr)
-    assert done.stdout == "None None\n", done.stderr
+    other = "Invalid cross-device link"
+    assert done.stdout.splitlines() == ["None None True", other, other, other, "[]"], done.stderr
+
+
+def test_what_is_a_users_in_a_directory_of_roots_is_looked_at_as_it_is(tmp_path: Path) -> None:
+    kept, link = tmp_path / "kept", tmp_path / "link"
+    kept.write_text("12345")
+    os.utime(kept, (1, 1))
+    link.symlink_to(kept)
+    assert (user_files.about(str(kept)).st_size, stat.S_ISLNK(user_files.about(str(link)).st_mode)) == (5, True)
+    user_files.touch(str(kept))
+    assert kept.stat().st_mtime > 1
+    with pytest.raises(OSError, match="Too many levels"):
+        user_files.opened(str(link), os.O_RDONLY)
+    with pytest.raises(FileNotFoundError):
+        user_files.touch(str(tmp_path / "missing"))
+    assert sorted(user_files.listed(str(tmp_path), 9)) == ["kept", "link"]
+    assert len(user_files.listed(str(tmp_path), 1)) == 1
+    assert user_files.listed(str(kept), 9) == user_files.listed(str(tmp_path / "missing"), 9) == []
+    assert user_files.may_exist(str(tmp_path), "kept")
+    assert not user_files.may_exist(str(tmp_path), "missing")
