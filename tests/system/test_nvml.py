@@ -350,6 +350,19 @@ def test_a_poller_that_hangs_is_replaced(machine: Machine, cards: Cards) -> None
     assert machine.result("-g", "1", "--wrap", "echo $CUDA_VISIBLE_DEVICES") == "0\n"
 
 
+def test_no_job_passes_another_before_the_first_look_at_the_gpus(machine: Machine, cards: Cards) -> None:
+    """Both were queued while gflowd was down, and either needs all CPUs."""
+    start(machine)
+    machine.gflowd("stop")
+    first = machine.submit("-g", "1", "--cpus", "8", "--priority", "20", "--wrap", GATE)
+    second = machine.submit("--cpus", "8", "--wrap", GATE)
+    machine.start()
+    machine.until(first, "running")
+    assert machine.job(second)["state"] == "queued"
+    machine.open_gate()
+    assert machine.wait(first, second) == 0
+
+
 def test_gpus_stay_known_until_another_poller_has_looked(machine: Machine, cards: Cards) -> None:
     """After a reload, and after the end of a poller: no job waits for another reason meanwhile."""
     start(machine)

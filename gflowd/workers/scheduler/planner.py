@@ -16,7 +16,7 @@ from gflowd.core.accounting.quotas import Ledger, Quotas
 from gflowd.core.execution.grace import grace
 from gflowd.core.gpu import allocation, nvml_codes
 from gflowd.core.job import reasons
-from gflowd.core.job.model import Ended, Job, Phase, Queued, Run, Running, Starting, Stopping, Suspended
+from gflowd.core.job.model import AUTO, Ended, Job, Phase, Queued, Run, Running, Starting, Stopping, Suspended
 from gflowd.core.planning import backfill, continuation, forecast, promises
 from gflowd.core.planning.backfill import LATE, Plan, Promise, Rules
 from gflowd.core.planning.capacity import Capacity, Device
@@ -63,8 +63,10 @@ class Said:
 class Planner:
     """Makes plans, with the reservations of `calendar`.
 
-    The last plan sets `poll_after`: the GPUs must be polled after this time (None: need not be); and `doubt_ends`: when
-    a missing GPU is no longer expected back. Both are monotonic.
+    The last plan sets `poll_after`: the GPUs must be polled after this time (None: need not be); `doubt_ends`: when a
+    missing GPU is no longer expected back; and `patient_until`: when it stops to wait for the first look at the GPUs
+    since the daemon's start, without which no job starts, as those for CPUs alone would pass all others (None: it does
+    not wait). All are monotonic.
     """
 
     def __init__(self, config: Config, calendar: ReservationCalendar, *, by_uuid: bool = False) -> None:
@@ -77,6 +79,8 @@ class Planner:
         self._pool = GpuPool(config.gpu_allow, "uuid" if by_uuid else config.gpu_visible_as, config.gpu_trust_claims_of)
         self.poll_after: float | None = None
         self.doubt_ends: float | None = None
+        self.patient_until: float | None = None
+        self._began: float | None = None  # when the first plan was made (monotonic)
         self._usage: dict[str, float] = {}  # by user, as the last plan counted it
         self._quotas = Quotas(config.quotas, {})  # as of the last plan
         self._looking: dict[int, Look] = {}  # jobs that start after a poll of their GPUs
@@ -123,7 +127,8 @@ class Planner:
         )
         room = self._room(holds.values(), lingering, now)
         waiting = () if "drain" in said.settings else (job for job in queue if job.id not in changes)
-        plan = backfill.plan(waiting, room, rules)
+        self.patient_until = self._patience(job_queue, slots, now)
+        plan = backfill.plan(waiting, room, rules) if self.patient_until is None else Plan()
         self.ledger, self.shares = ledger, rules_shares
         self._looking = plan.wants_gpu
         if fresh or not plan.wants_gpu:
@@ -135,8 +140,19 @@ class Planner:
             plan.reasons.update(dict.fromkeys(plan.wants_gpu, reasons.GPU_UNAVAILABLE))
         return plan
 
+    def _patience(self, job_queue: JobQueue, slots: Slots, now: Moment) -> float | None:
+        self._began = now.mono if self._began is None else self._began
+        report, until = slots.gpu_report, self._began + LATE
+        if report.gpus is not None or report.trouble is not None or now.mono >= until:
+            return None
+        here = (job.spec for job in job_queue.queued.values() if job.spec.cluster in {None, AUTO})
+        return until if any(spec.gpus for spec in here) else None
+
     def promises(self, job_queue: JobQueue, said: Said, plan: Plan, now: Moment) -> dict[int, Mapping[str, Any] | None]:
         """The records of promises that change with a plan; call `settled` when they are committed."""
+        if self.patient_until is not None:
+            self._told = {}
+            return {}
         drained = "drain" in said.settings
         changed: dict[int, Mapping[str, Any] | None] = {}
         told = {promise.job.id for promise in plan.promises}.union(plan.wants_gpu)
@@ -237,6 +253,8 @@ class Planner:
         """When the plan may change although nothing rings (monotonic)."""
         if plan.promise_due is not None:
             yield now.mono + max(plan.promise_due - now.wall, SOON)
+        if self.patient_until is not None:
+            yield self.patient_until
         if self.doubt_ends is not None:
             yield self.doubt_ends + SOON
         if self._pool.is_contended and plan.reasons:

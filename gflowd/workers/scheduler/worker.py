@@ -268,7 +268,7 @@ class Scheduler:
             self._job_queue, slots, self._idle.to_cancel(), now, cpus=cpus, kill_strays=kill_strays
         )
         plan = self._planner.plan(self._job_queue, self._said(), changes, slots, now)
-        if self._handover is not None:
+        if self._handover is not None and self._planner.patient_until is None:
             self._handover.decide(self._job_queue, self._planner, plan, changes, slots, now, drained=self._is_drained)
             for job, name in plan.handed:
                 unknown = series.why_not(job.spec)

@@ -27,7 +27,7 @@ from gflowd.core.job.model import (
     Stopping,
     Suspended,
 )
-from gflowd.core.planning.backfill import Plan
+from gflowd.core.planning.backfill import LATE, Plan
 from gflowd.core.planning.occupancy import OVERDUE
 from gflowd.core.planning.reservation_calendar import ReservationCalendar
 from gflowd.core.queue.job_queue import JobQueue
@@ -192,11 +192,27 @@ def test_users_with_less_usage_go_first_and_quotas_hold(wiring: Wiring) -> None:
     assert plan.reasons == {2: reasons.QUOTA, 3: reasons.NEVER_QUOTA}
 
 
-def test_before_the_first_look_or_while_the_driver_fails_nothing_is_known_of_gpus(planner: Planner) -> None:
-    for board in (NOTHING_POSTED, slots(trouble="reboot")):
-        plan = planner.plan(job_queue((SPEC.replace(gpus=9), Queued())), NOTHING_SAID, {}, board, NOW)
+def test_while_the_driver_fails_or_hangs_nothing_is_known_of_gpus(planner: Planner) -> None:
+    for board, late in ((slots(trouble="reboot"), 0.0), (NOTHING_POSTED, LATE)):
+        when = replace(NOW, mono=NOW.mono + late)
+        plan = planner.plan(job_queue((SPEC.replace(gpus=9), Queued())), NOTHING_SAID, {}, board, when)
         assert plan.reasons == {1: reasons.GPU_UNAVAILABLE}
         assert planner.capacity().gpus is None
+
+
+def test_no_job_passes_another_before_the_first_look_at_the_gpus(planner: Planner, wiring: Wiring) -> None:
+    """Where some job waits for GPUs of this machine; and no promise is changed."""
+    waiting = job_queue((SPEC.replace(gpus=1, priority=20), Queued()), (SPEC, Queued()))
+    said = replace(NOTHING_SAID, promises={1: {"since": 1.0, "at": NOW.wall + 9, "by": []}})
+    plan = planner.plan(waiting, said, {}, NOTHING_POSTED, NOW)
+    assert (plan.starts, plan.reasons, next(iter(planner.wakes(plan, NOW)))) == ([], {}, NOW.mono + LATE)
+    assert planner.promises(waiting, said, plan, NOW) == {}
+    plan = planner.plan(waiting, said, {}, NOTHING_POSTED, replace(NOW, mono=NOW.mono + LATE))
+    assert [job.id for job, _ in plan.starts] == [2], "the driver hangs"
+    for others in ((SPEC, SPEC), (SPEC.replace(gpus=1, cluster="c"), SPEC)):
+        fresh = Planner(wiring.config, NO_RESERVATIONS)
+        alone = job_queue(*((spec, Queued()) for spec in others))
+        assert 2 in [job.id for job, _ in fresh.plan(alone, NOTHING_SAID, {}, NOTHING_POSTED, NOW).starts]
 
 
 def test_a_look_that_never_comes_is_told(planner: Planner) -> None:

@@ -110,7 +110,7 @@ def test_what_is_reserved_now_or_next_is_told(status_file: StatusFile, wiring: W
     window = Window(id=3, user="ada", start=10.0, end=20.0, gpus=0, gpu_list=(0, 2))
     show(status_file, told({}, windows=[window]), now())
     assert seen(wiring)["reservations"] == [
-        {"id": 3, "user": "ada", "start": 10.0, "end": 20.0, "gpus": 0, "gpu_list": [0, 2], "again": False}
+        {"id": 3, "user": "ada", "start": 10.0, "end": 20.0, "gpus": 0, "gpu_list": [0, 2], "again": False, "uid": None}
     ]
 
 
