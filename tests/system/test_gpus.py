@@ -13,7 +13,7 @@ def test_two_jobs_have_a_gpu_each_and_the_third_waits(machine: Machine) -> None:
     machine.start("--simulate-gpus", "2x24G")
     ids = [machine.submit("-g", "1", "--wrap", f"echo $CUDA_VISIBLE_DEVICES $CUDA_DEVICE_ORDER; {GATE}") for _ in "abc"]
     machine.until_in(ids[:2], "running")
-    eventually(lambda: machine.job(ids[2])["reason"] == "Resources")
+    eventually(lambda: machine.job(ids[2])["reason"] == "Resources", news=machine.news)
     jobs = machine.jobs()
     assert [jobs[i]["gpu_ids"] for i in ids] == [[0], [1], []]
     assert jobs[ids[2]]["state"] == "queued"

@@ -36,7 +36,7 @@ def states(machine: Machine) -> list[str]:
 
 def start(machine: Machine) -> None:
     machine.start()
-    eventually(lambda: len(gpus(machine)) == 2)
+    eventually(lambda: len(gpus(machine)) == 2, news=machine.news)
 
 
 def reason(machine: Machine, job_id: int) -> str | None:
@@ -84,52 +84,52 @@ def test_a_foreign_process_keeps_jobs_away_until_it_is_ignored_or_gone(machine: 
     process = stranger(machine)
     cards.set("a", processes=f"{process.pid}:500")
     start(machine)
-    eventually(lambda: states(machine) == ["unmanaged", "idle"])
+    eventually(lambda: states(machine) == ["unmanaged", "idle"], news=machine.news)
     assert f"pid {process.pid} of " in machine.ctl("info").stdout
     first = machine.submit("-g", "1", "--wrap", SHOW)
     machine.until(first, "running")
     assert machine.job(first)["gpu_ids"] == [1]
     second = machine.submit("-g", "1", "--wrap", SHOW)
-    eventually(lambda: reason(machine, second) == "Resources")
+    eventually(lambda: reason(machine, second) == "Resources", news=machine.news)
     machine.ctl("gpus", "ignore", "--gpu", "0", "--pid", str(process.pid))
     machine.until(second, "running")
     assert machine.job(second)["gpu_ids"] == [0]
     machine.open_gate()
     assert machine.wait(first, second) == 0
     machine.ctl("gpus", "unignore")
-    eventually(lambda: states(machine) == ["unmanaged", "idle"])
+    eventually(lambda: states(machine) == ["unmanaged", "idle"], news=machine.news)
     end(process)
     cards.set("a", processes=None)
-    eventually(lambda: states(machine) == ["idle", "idle"])
+    eventually(lambda: states(machine) == ["idle", "idle"], news=machine.news)
 
 
 def test_a_gpu_in_use_by_what_the_driver_does_not_list_gets_no_job(machine: Machine, cards: Cards) -> None:
     cards.set("a", total=81920, used=69632, util=95)
     start(machine)
-    eventually(lambda: states(machine) == ["unmanaged", "idle"])
+    eventually(lambda: states(machine) == ["unmanaged", "idle"], news=machine.news)
     assert "68G of 80G in use and 95% load by no process that the driver lists" in machine.ctl("info").stdout
     first = machine.submit("-g", "1", "--wrap", SHOW)
     machine.until(first, "running")
     assert machine.job(first)["gpu_ids"] == [1]
     second = machine.submit("-g", "1", "--wrap", SHOW)
-    eventually(lambda: reason(machine, second) == "Resources")
+    eventually(lambda: reason(machine, second) == "Resources", news=machine.news)
     cards.set("a", used=3, util=0)
     machine.until(second, "running")
     assert machine.job(second)["gpu_ids"] == [0]
-    eventually(lambda: gpus(machine)[0]["used_mb"] == 3)
+    eventually(lambda: gpus(machine)[0]["used_mb"] == 3, news=machine.news)
     cards.set("a", used=69632, util=95)
-    eventually(lambda: gpus(machine)[0]["used_mb"] == 69632)
+    eventually(lambda: gpus(machine)[0]["used_mb"] == 69632, news=machine.news)
     assert states(machine) == ["busy", "busy"], "it may be the job's, if its processes cannot be seen"
     machine.open_gate()
     assert machine.wait(first, second) == 0
-    eventually(lambda: states(machine) == ["unmanaged", "idle"])
+    eventually(lambda: states(machine) == ["unmanaged", "idle"], news=machine.news)
 
 
 def test_to_ignore_a_process_ignores_no_other_use_of_its_gpu(machine: Machine, cards: Cards) -> None:
     process = stranger(machine)
     cards.set("a", total=81920, used=69632, util=95, processes=f"{process.pid}:500")
     start(machine)
-    eventually(lambda: states(machine) == ["unmanaged", "idle"])
+    eventually(lambda: states(machine) == ["unmanaged", "idle"], news=machine.news)
     done = machine.ctl("gpus", "ignore", "--gpu", "0", "--pid", str(process.pid))
     assert "It has 500M of 80G; jobs on GPU 0 may run out of memory or slow down" in done.stdout
     eventually(lambda: "67.5G of 80G in use by no process" in machine.ctl("info").stdout)
@@ -142,10 +142,10 @@ def test_a_job_gets_a_gpu_only_where_the_memory_that_it_asks_for_is_free(machine
     for name in cards.names:
         cards.set(name, used=20480, processes=f"{process.pid}:20480")
     start(machine)
-    eventually(lambda: states(machine) == ["unmanaged", "unmanaged"])
+    eventually(lambda: states(machine) == ["unmanaged", "unmanaged"], news=machine.news)
     for index in ("0", "1"):
         machine.ctl("gpus", "ignore", "--gpu", index, "--pid", str(process.pid))
-    eventually(lambda: states(machine) == ["idle", "idle"])
+    eventually(lambda: states(machine) == ["idle", "idle"], news=machine.news)
     big = machine.submit("-g", "1", "--gpu-memory", "8G", "--wrap", SHOW)
     shares = machine.submit("-g", "1", "--gpu-memory", "8G", "--shared", "--wrap", SHOW)
     small = machine.submit("-g", "1", "--gpu-memory", "3G", "--wrap", SHOW)
@@ -165,13 +165,13 @@ def test_what_a_job_runs_is_its_own(machine: Machine, cards: Cards) -> None:
     job_id = machine.submit("-g", "1", "--wrap", f"setsid sh -c 'echo $$ >pid; {GATE}' & wait")
     pid = int(eventually(lambda: machine.lines("pid"))[0])
     cards.set("a", processes=f"{pid}:500")
-    eventually(lambda: gpus(machine)[0]["processes"])
-    eventually(lambda: [process["job_id"] for process in gpus(machine)[0]["processes"]] == [job_id])
+    eventually(lambda: gpus(machine)[0]["processes"], news=machine.news)
+    eventually(lambda: [process["job_id"] for process in gpus(machine)[0]["processes"]] == [job_id], news=machine.news)
     assert states(machine) == ["busy", "idle"]
     assert machine.ctl("info").stdout.splitlines()[1].endswith(f"busy   job {job_id}")
     cards.set("a", processes=None)
     cards.set("b", processes=str(pid))
-    eventually(lambda: states(machine) == ["busy", "unmanaged"])
+    eventually(lambda: states(machine) == ["busy", "unmanaged"], news=machine.news)
     assert "was not given" in machine.ctl("info").stdout
     machine.open_gate()
     machine.wait(job_id)
@@ -181,21 +181,21 @@ def test_a_drained_gpu_gets_no_job_until_it_is_resumed(machine: Machine, cards: 
     start(machine)
     first = machine.submit("-g", "1", "--wrap", SHOW)
     machine.until(first, "running")
-    eventually(lambda: states(machine) == ["busy", "idle"])
+    eventually(lambda: states(machine) == ["busy", "idle"], news=machine.news)
     assert "its jobs go on" in machine.ctl("gpus", "drain", "0", "--reason", "fan").stdout
     machine.ctl("gpus", "drain", "1")
     second = machine.submit("-g", "1", "--wrap", SHOW)
-    eventually(lambda: states(machine) == ["busy", "drained"])
+    eventually(lambda: states(machine) == ["busy", "drained"], news=machine.news)
     assert machine.job(first)["state"] == "running"
-    eventually(lambda: reason(machine, second) == "GpuUnavailable")
+    eventually(lambda: reason(machine, second) == "GpuUnavailable", news=machine.news)
     machine.gflowd("restart")
-    eventually(lambda: states(machine) == ["busy", "drained"])
+    eventually(lambda: states(machine) == ["busy", "drained"], news=machine.news)
     machine.ctl("gpus", "resume", "1")
     machine.until(second, "running")
     assert machine.job(second)["gpu_ids"] == [1]
     machine.open_gate()
     assert machine.wait(first, second) == 0
-    eventually(lambda: states(machine) == ["drained", "idle"])
+    eventually(lambda: states(machine) == ["drained", "idle"], news=machine.news)
     assert "GPU 0 drained: fan" in machine.ctl("info").stdout
     assert cards.names
 
@@ -203,7 +203,7 @@ def test_a_drained_gpu_gets_no_job_until_it_is_resumed(machine: Machine, cards: 
 def test_only_allowed_gpus_get_jobs(machine: Machine, cards: Cards) -> None:
     start(machine)
     machine.ctl("gpus", "allow", "1")
-    eventually(lambda: states(machine) == ["restricted", "idle"])
+    eventually(lambda: states(machine) == ["restricted", "idle"], news=machine.news)
     assert machine.result("-g", "1", "--wrap", "echo $CUDA_VISIBLE_DEVICES") == "1\n"
     machine.ctl("gpus", "allow", "all")
     assert machine.result("-g", "1", "--wrap", "echo $CUDA_VISIBLE_DEVICES") == "0\n"
@@ -215,7 +215,7 @@ def test_a_lost_gpu_is_faulty_alone_and_its_job_goes_on(machine: Machine, cards:
     first = machine.submit("-g", "1", "--wrap", SHOW)
     machine.until(first, "running")
     cards.set("a", error=15)
-    eventually(lambda: states(machine) == ["faulty", "idle"])
+    eventually(lambda: states(machine) == ["faulty", "idle"], news=machine.news)
     assert machine.job(first)["state"] == "running"
     assert "does not answer" not in machine.ctl("info").stdout
     assert "GPU 0 is faulty: GPU is lost" in machine.ctl("doctor", check=False).stdout
@@ -226,9 +226,11 @@ def test_a_lost_gpu_is_faulty_alone_and_its_job_goes_on(machine: Machine, cards:
     third = machine.submit("-g", "2", "--wrap", "true")
     machine.open_gate()
     assert machine.wait(first, second) == 0
-    eventually(lambda: reason(machine, third) == "GpuUnavailable")
+    eventually(lambda: reason(machine, third) == "GpuUnavailable", news=machine.news)
     cards.set("a", error=None)
-    eventually(lambda: [gpu["answers"] for gpu in gpus(machine)] == [True, True])  # none while nobody polls
+    eventually(
+        lambda: [gpu["answers"] for gpu in gpus(machine)] == [True, True], news=machine.news
+    )  # none while nobody polls
     assert states(machine) == ["faulty", "idle"], "it must be resumed"
     assert machine.job(third)["state"] == "queued"
     machine.ctl("gpus", "resume", "0")
@@ -246,7 +248,7 @@ def test_jobs_get_indices_or_uuids_as_configured(
     show = ("-g", "1", "--wrap", "echo $CUDA_VISIBLE_DEVICES")
     assert machine.result(*show).strip() == cards.uuids.get(before, before)
     cards.set("a", error=15)
-    eventually(lambda: states(machine) == ["faulty", "idle"])
+    eventually(lambda: states(machine) == ["faulty", "idle"], news=machine.news)
     assert machine.result(*show).strip() == cards.uuids.get(after, after), "CUDA does not count the lost one"
 
 
@@ -264,9 +266,9 @@ def test_gpus_that_move_are_still_the_same(machine: Machine, cards: Cards) -> No
     machine.stop()
     cards.reorder("b")
     machine.start()
-    eventually(lambda: [gpu["jobs"] for gpu in gpus(machine)] == [[first]])
+    eventually(lambda: [gpu["jobs"] for gpu in gpus(machine)] == [[first]], news=machine.news)
     third = machine.submit("-g", "1", "--wrap", "true")
-    eventually(lambda: reason(machine, third) == "Resources")
+    eventually(lambda: reason(machine, third) == "Resources", news=machine.news)
     machine.open_gate()
     assert machine.wait(first, second, third) == 0
 
@@ -278,7 +280,7 @@ def test_while_the_driver_fails_jobs_with_gpus_wait_and_others_run(
     cards.say(f"init {code}")
     machine.start()
     waiting = [machine.submit("-g", "1", "true"), machine.submit("-g", "9", "true")]
-    eventually(lambda: [reason(machine, job_id) for job_id in waiting] == ["GpuUnavailable"] * 2)
+    eventually(lambda: [reason(machine, job_id) for job_id in waiting] == ["GpuUnavailable"] * 2, news=machine.news)
     assert machine.result("echo", "on") == "on\n"
     assert cure in eventually(lambda: machine.ctl("info").stdout)
     assert cure in machine.ctl("doctor", check=False).stdout
@@ -294,9 +296,9 @@ def test_a_driver_that_fails_and_fails_is_told_of_once(machine: Machine, cards: 
     job_id = machine.submit("-g", "1", "--wrap", SHOW)
     machine.until(job_id, "running")
     cards.say("init 18")
-    eventually(lambda: states(machine) == ["faulty", "faulty"])
+    eventually(lambda: states(machine) == ["faulty", "faulty"], news=machine.news)
     late = machine.submit("-g", "1", "true")
-    eventually(lambda: reason(machine, late) == "GpuUnavailable")
+    eventually(lambda: reason(machine, late) == "GpuUnavailable", news=machine.news)
     assert machine.job(job_id)["state"] == "running"
     assert machine.daemon_log().count("different versions") == 1
     cards.say()
@@ -321,7 +323,7 @@ def test_a_daemon_starts_and_stops_on_a_driver_that_hangs(machine: Machine, card
     machine.start()
     waiting = machine.submit("-g", "1", "true")
     assert machine.result("echo", "on") == "on\n"
-    eventually(lambda: reason(machine, waiting) == "GpuUnavailable")
+    eventually(lambda: reason(machine, waiting) == "GpuUnavailable", news=machine.news)
     machine.gflowd("restart")
     assert machine.result("echo", "on") == "on\n"
 
@@ -378,7 +380,7 @@ def test_gpus_stay_known_until_another_poller_has_looked(machine: Machine, cards
             os.kill(before, signal.SIGKILL)
         eventually(lambda: machine.pids().get("gpu_poller", before) != before)  # noqa: B023 -- called before the next
         waiting.append(machine.submit("-g", "1", "true"))  # what is shown was written since
-        eventually(lambda: reason(machine, waiting[-1]) == "Resources")
+        eventually(lambda: reason(machine, waiting[-1]) == "Resources", news=machine.news)
         assert reason(machine, waiting[0]) == "Resources"
         assert states(machine) == ["busy"] * 2
         cards.say()
@@ -389,30 +391,32 @@ def test_gpus_stay_known_until_another_poller_has_looked(machine: Machine, cards
 def test_a_lost_gpu_is_not_forgotten_with_the_poller_that_saw_it(machine: Machine, cards: Cards) -> None:
     start(machine)
     cards.set("a", error=15)
-    eventually(lambda: states(machine) == ["faulty", "idle"])
+    eventually(lambda: states(machine) == ["faulty", "idle"], news=machine.news)
     before = machine.pids()["gpu_poller"]
     os.kill(before, signal.SIGKILL)
     eventually(lambda: machine.pids().get("gpu_poller", before) != before)
     cards.set("a", error=None)
-    eventually(lambda: [gpu["answers"] for gpu in gpus(machine)] == [True, True])  # none while nobody polls
+    eventually(
+        lambda: [gpu["answers"] for gpu in gpus(machine)] == [True, True], news=machine.news
+    )  # none while nobody polls
     assert states(machine) == ["faulty", "idle"]
     machine.ctl("gpus", "resume", "0")
-    eventually(lambda: states(machine) == ["idle", "idle"])
+    eventually(lambda: states(machine) == ["idle", "idle"], news=machine.news)
 
 
 def test_memory_errors_and_fatal_xids_take_a_gpu_out(machine: Machine, cards: Cards) -> None:
     start(machine)
     cards.set("a", ecc=2)
     cards.set("b", xid="79/1")
-    eventually(lambda: states(machine) == ["faulty", "faulty"])
+    eventually(lambda: states(machine) == ["faulty", "faulty"], news=machine.news)
     shown = machine.ctl("info").stdout
     assert "GPU 0 faulty: 2 uncorrectable memory errors; gflowctl gpus resume 0" in shown
     assert "GPU 1 faulty: Xid 79: fell off the bus; gflowctl gpus resume 1" in shown
     machine.ctl("gpus", "resume", "0")
     machine.ctl("gpus", "resume", "1")
-    eventually(lambda: states(machine) == ["idle", "idle"])
+    eventually(lambda: states(machine) == ["idle", "idle"], news=machine.news)
     cards.set("a", ecc=3)
-    eventually(lambda: states(machine) == ["faulty", "idle"])
+    eventually(lambda: states(machine) == ["faulty", "idle"], news=machine.news)
 
 
 def test_the_gpus_of_a_job_survive_the_scheduler(machine: Machine, cards: Cards) -> None:
@@ -421,7 +425,7 @@ def test_the_gpus_of_a_job_survive_the_scheduler(machine: Machine, cards: Cards)
     machine.until(first, "running")
     os.kill(machine.pids()["scheduler"], signal.SIGKILL)
     second = machine.submit("-g", "1", "true")
-    eventually(lambda: reason(machine, second) == "Resources")
+    eventually(lambda: reason(machine, second) == "Resources", news=machine.news)
     assert states(machine) == ["busy", "busy"]
     machine.open_gate()
     assert machine.wait(first, second) == 0
@@ -433,7 +437,7 @@ def test_a_job_that_leaves_its_gpus_idle_is_marked_and_then_cancelled(machine: M
     machine.write_config(gpu={"idle_warn": "1s"})
     start(machine)
     busy, idle = machine.submit("-g", "1", "--wrap", GATE), machine.submit("-g", "1", "--wrap", GATE)
-    eventually(lambda: reason(machine, idle) == "IdleGpus")
+    eventually(lambda: reason(machine, idle) == "IdleGpus", news=machine.news)
     assert "1 (IdleGpus)" in machine.ctl("queue").stdout
     assert f"job {idle} (IdleGpus)" in machine.ctl("info").stdout
     assert "its GPU 1 does nothing" in machine.ctl("show", str(idle)).stdout

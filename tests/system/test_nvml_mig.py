@@ -59,7 +59,7 @@ def states(machine: Machine) -> list[str]:
 
 def start(machine: Machine, *expected: str) -> None:
     machine.start()
-    eventually(lambda: states(machine) == list(expected or ("idle", "idle", "idle")))
+    eventually(lambda: states(machine) == list(expected or ("idle", "idle", "idle")), news=machine.news)
 
 
 def begin(machine: Machine, *words: str) -> int:
@@ -86,7 +86,7 @@ def test_two_jobs_have_two_devices_of_one_gpu_at_once_by_their_uuids(machine: Ma
     assert "GPU0  X     MIG   SYS" in machine.ctl("gpus", "topology").stdout
     jobs = [begin(machine) for _ in "abc"]
     assert [told(machine, job_id) for job_id in jobs] == [cards.uuids[name] for name in ("a0", "a1", "b")]
-    eventually(lambda: states(machine) == ["busy", "busy", "busy"])
+    eventually(lambda: states(machine) == ["busy", "busy", "busy"], news=machine.news)
     machine.open_gate()
     assert machine.wait(*jobs) == 0
 
@@ -100,7 +100,7 @@ def test_a_foreign_process_on_one_device_leaves_the_other_to_jobs(
         f"{cards.uuids['a1']}\n"
     )
     machine.ctl("gpus", "ignore", "--gpu", "0", "--pid", str(stranger))
-    eventually(lambda: states(machine) == ["idle"] * 3)
+    eventually(lambda: states(machine) == ["idle"] * 3, news=machine.news)
 
 
 def test_a_job_finds_its_own_process_on_its_device(machine: Machine, cards: Cards) -> None:
@@ -108,11 +108,11 @@ def test_a_job_finds_its_own_process_on_its_device(machine: Machine, cards: Card
     job_id = machine.submit("-g", "1", "--wrap", f"echo $$ >pid; {GATE}")
     pid = int(eventually(lambda: machine.lines("pid"))[0])
     cards.set("a0", processes=f"{pid}:500")
-    eventually(lambda: [process["job_id"] for process in gpus(machine)[0]["processes"]] == [job_id])
+    eventually(lambda: [process["job_id"] for process in gpus(machine)[0]["processes"]] == [job_id], news=machine.news)
     assert states(machine) == ["busy", "idle", "idle"]
     cards.set("a0", processes=None)
     cards.set("a1", processes=pid)
-    eventually(lambda: states(machine) == ["busy", "unmanaged", "idle"])
+    eventually(lambda: states(machine) == ["busy", "unmanaged", "idle"], news=machine.news)
     machine.open_gate()
     assert machine.wait(job_id) == 0
 
@@ -133,9 +133,9 @@ def test_devices_are_chosen_by_profile_and_by_memory_and_several_only_by_name(ma
 def test_a_device_is_drained_and_resumed_alone_and_reserved_by_its_index(machine: Machine, cards: Cards) -> None:
     start(machine)
     machine.ctl("gpus", "drain", "0")
-    eventually(lambda: states(machine) == ["drained", "idle", "idle"])
+    eventually(lambda: states(machine) == ["drained", "idle", "idle"], news=machine.news)
     machine.ctl("reserve", "create", "--user", "nobody", "--gpu-list", "1", "--start", "now", "--for", "1h")
-    eventually(lambda: states(machine) == ["drained", "reserved", "idle"])
+    eventually(lambda: states(machine) == ["drained", "reserved", "idle"], news=machine.news)
     assert told(machine, begin(machine)) == cards.uuids["b"]
     machine.gflowd("restart")
     machine.ctl("gpus", "resume", "0")
@@ -147,13 +147,13 @@ def test_a_gpu_that_is_lost_is_lost_with_all_its_devices_and_resumed_with_them(m
     start(machine)
     job_id = begin(machine)
     cards.set("a", error=15)
-    eventually(lambda: states(machine) == ["faulty", "faulty", "idle"])
+    eventually(lambda: states(machine) == ["faulty", "faulty", "idle"], news=machine.news)
     assert machine.job(job_id)["state"] == "running"
     cards.set("a", error=None)
-    eventually(lambda: gpus(machine)[1]["answers"])
+    eventually(lambda: gpus(machine)[1]["answers"], news=machine.news)
     assert states(machine) == ["faulty", "faulty", "idle"]
     machine.ctl("gpus", "resume", "1")
-    eventually(lambda: states(machine) == ["busy", "idle", "idle"])
+    eventually(lambda: states(machine) == ["busy", "idle", "idle"], news=machine.news)
     machine.open_gate()
     assert machine.wait(job_id) == 0
 
@@ -165,20 +165,22 @@ def test_devices_that_are_made_otherwise_are_found_and_what_waits_for_them_waits
     lost = begin(machine)
     waiting = machine.submit("-g", "1", "--gpu-type", "1g", "--hold", "--wrap", "true")
     cards.cut("a")
-    eventually(lambda: states(machine) == ["faulty", "idle"])
+    eventually(lambda: states(machine) == ["faulty", "idle"], news=machine.news)
     assert "GPU 0 faulty: in MIG mode without a MIG device; create some" in machine.ctl("info").stdout
     machine.ctl("release", str(waiting))
-    eventually(lambda: machine.job(waiting)["reason"] == "GpuUnavailable")
+    eventually(lambda: machine.job(waiting)["reason"] == "GpuUnavailable", news=machine.news)
     assert machine.job(lost)["state"] == "running"
     cards.cut("a", "2g.20gb")
-    eventually(lambda: [gpu["model"] for gpu in gpus(machine)] == ["Fake-A MIG 2g.20gb", "Fake-B"])
-    eventually(lambda: states(machine) == ["idle", "idle"])
+    eventually(lambda: [gpu["model"] for gpu in gpus(machine)] == ["Fake-A MIG 2g.20gb", "Fake-B"], news=machine.news)
+    eventually(lambda: states(machine) == ["idle", "idle"], news=machine.news)
     assert machine.job(waiting)["state"] == "queued"
     cards.cut("a", None, "1g.10gb")
     assert machine.wait(waiting) == 0
     assert machine.daemon_log().count("GPUs have changed") == 3
     cards.join("a")
-    eventually(lambda: [gpu["uuid"] for gpu in gpus(machine)] == [cards.uuids["a"], cards.uuids["b"]])
+    eventually(
+        lambda: [gpu["uuid"] for gpu in gpus(machine)] == [cards.uuids["a"], cards.uuids["b"]], news=machine.news
+    )
     assert machine.result("-g", "2", "--wrap", "echo $CUDA_VISIBLE_DEVICES") == "0,1\n"
     machine.open_gate()
     assert machine.wait(lost) == 0
@@ -188,10 +190,10 @@ def test_a_gpu_that_is_cut_up_under_a_job_is_still_all_that_job_s(machine: Machi
     start(machine)
     job_id = begin(machine, "--gpu-type", "fake-b")
     cards.cut("b", "1g.10gb", "1g.10gb")
-    eventually(lambda: states(machine) == ["idle", "idle", "busy", "busy"])
+    eventually(lambda: states(machine) == ["idle", "idle", "busy", "busy"], news=machine.news)
     machine.open_gate()
     assert machine.wait(job_id) == 0
-    eventually(lambda: states(machine) == ["idle"] * 4)
+    eventually(lambda: states(machine) == ["idle"] * 4, news=machine.news)
 
 
 def test_two_daemons_do_not_give_out_the_same_device_nor_a_part_of_the_other_s_gpu(
@@ -225,10 +227,10 @@ def test_a_screen_keeps_no_job_from_its_gpu_but_its_memory_counts(
     shared = ("--shared", "--gpu-type", "fake-b", "--gpu-memory")
     small = begin(machine, *shared, "4G")
     large = machine.submit("-g", "1", *shared, "8G", "--wrap", "true")
-    eventually(lambda: machine.job(large)["reason"] == "Resources")
+    eventually(lambda: machine.job(large)["reason"] == "Resources", news=machine.news)
     cards.set("b", graphics=None, used=0)
     assert machine.wait(large) == 0
     cards.set("b", graphics=f"{stranger}:1", processes=f"{stranger}:1")
     machine.open_gate()
     assert machine.wait(small) == 0
-    eventually(lambda: states(machine) == ["idle", "unmanaged"])
+    eventually(lambda: states(machine) == ["idle", "unmanaged"], news=machine.news)

@@ -36,10 +36,10 @@ def test_a_job_over_the_quota_of_running_jobs_waits_until_there_is_room(own_defa
     machine.ctl("quota", "set", "--user", ME, "--max-running-jobs", "1")
     first, second, third = (machine.submit("--wrap", GATE) for _ in range(3))
     machine.until(first, "running")
-    eventually(lambda: reason(machine, second) == reason(machine, third) == "Quota")
+    eventually(lambda: reason(machine, second) == reason(machine, third) == "Quota", news=machine.news)
     machine.ctl("quota", "set", "--user", ME, "--max-running-jobs", "2")
     machine.until(second, "running")
-    eventually(lambda: reason(machine, third) == "Quota")
+    eventually(lambda: reason(machine, third) == "Quota", news=machine.news)
     machine.ctl("cancel", str(first))
     machine.until(third, "running")
     machine.open_gate()
@@ -55,7 +55,7 @@ def test_the_gpus_of_a_project_are_counted_and_other_projects_pass_it(machine: M
     other = machine.submit("--gpus", "2", "-P", "nlp", "true")
     assert machine.wait(without, other) == 0
     machine.until(running, "running")
-    eventually(lambda: reason(machine, over) == "Quota")
+    eventually(lambda: reason(machine, over) == "Quota", news=machine.news)
     machine.open_gate()
     assert machine.wait(running, over) == 0
 
@@ -86,7 +86,7 @@ def test_a_quota_that_was_set_holds_after_kill_and_restart(own_default: Machine)
     assert machine.refused(1, "submit", "true") == said
     machine.start()
     assert machine.refused(1, "submit", "true") == said
-    eventually(lambda: reason(machine, second) == "Quota")
+    eventually(lambda: reason(machine, second) == "Quota", news=machine.news)
     rows = json.loads(machine.ctl("quota", "list", "--json").stdout)
     assert [(row["running_jobs"], row["queued_jobs"]) for row in rows if row["name"] == ME] == [(1, 2)]
     machine.open_gate()
@@ -138,11 +138,11 @@ def test_show_says_which_quota_and_one_that_became_too_small(machine: Machine) -
     machine.wait(waiting)
     machine.ctl("quota", "set", "--user", ME, "--max-running-gpus", "3")
     over = machine.submit("--gpus", "2", "true")
-    eventually(lambda: reason(machine, over) == "Quota")
+    eventually(lambda: reason(machine, over) == "Quota", news=machine.news)
     assert f"user {ME} uses 2 of 3 GPUs (max_running_gpus), 2 asked for" in machine.ctl("show", str(over)).stdout
     assert "may use 3 GPUs at most" in machine.refused(1, "submit", "--gpus", "4", "true")
     machine.ctl("quota", "set", "--user", ME, "--max-running-gpus", "1")
-    eventually(lambda: reason(machine, over) == "Never:Quota")
+    eventually(lambda: reason(machine, over) == "Never:Quota", news=machine.news)
     said = machine.ctl("show", str(over)).stdout
     assert f"user {ME} may use 1 GPU at most (max_running_gpus = 1), 2 asked for" in said
     machine.ctl("quota", "set", "--user", ME, "--max-running-gpus", "2")
@@ -154,12 +154,12 @@ def test_show_says_which_gpu_is_away_and_what_is_reserved(machine: Machine) -> N
     machine.start("--simulate-gpus", "2x8G")
     machine.ctl("gpus", "drain", "1", "--reason", "new fan")
     away = machine.submit("--gpus", "2", "true")
-    eventually(lambda: reason(machine, away) == "GpuUnavailable")
+    eventually(lambda: reason(machine, away) == "GpuUnavailable", news=machine.news)
     assert "GPU 1 is drained: new fan; gflowctl gpus resume 1" in machine.ctl("show", str(away)).stdout
     machine.ctl("cancel", str(away))
     machine.ctl("reserve", "create", "--user", "daemon", "--gpu-list", "0", "--start", "now+2h", "--for", "1h")
     long = machine.submit("--gpus", "1", "--time", "3h", "true")
-    eventually(lambda: reason(machine, long) == "Reservation")
+    eventually(lambda: reason(machine, long) == "Reservation", news=machine.news)
     said = eventually(lambda: (found := machine.ctl("show", str(long)).stdout) and "--time below" in found and found)
     assert "reservation 1 keeps GPU 0 for daemon from " in str(said)
     assert "give it a --time below 1:59:" in str(said)
@@ -174,7 +174,7 @@ def test_a_job_over_its_quota_is_expected_when_the_quota_lets_it(machine: Machin
     machine.until(running, "running")
     ids = [machine.submit("--gpus", "1", "--time", "2h", "true") for _ in range(2)]
     later = machine.submit("--begin", "now+9h", "true")
-    eventually(lambda: [reason(machine, job_id) for job_id in ids] == ["Quota"] * 2)
+    eventually(lambda: [reason(machine, job_id) for job_id in ids] == ["Quota"] * 2, news=machine.news)
     began = datetime.fromisoformat(machine.job(running)["started_at"])
     for job_id, hours in ((ids[0], 1), (ids[1], 3)):
         told = eventually(lambda each=job_id: machine.job(each)["expected_start"])
