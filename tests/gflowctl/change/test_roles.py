@@ -104,7 +104,7 @@ def shared() -> Iterator[Shared]:
         gate, config, root = str(place / "gate"), place / "gflow.toml", place / "state"
         root.mkdir()
         root.chmod(0o711)
-        (root / "shared").write_text(json.dumps({"jobs": str(place / "jobs"), "gate": gate}))
+        (root / "shared").write_text(json.dumps({"spool": str(place / "spool"), "gate": gate}))
         (root / "shared").chmod(0o644)
         config.write_text(f'[shared]\noperators = ["{OPERATOR}"]\n')
         config.chmod(0o644)
