@@ -335,6 +335,7 @@ _VALUES: dict[str, Rule] = {
         beyond=lambda raw: -LATEST_WINDOW < raw["start"] <= LATEST_WINDOW - raw["duration"],
     ),
     records.SCHEDULER: Fields({"generation": _BIG}, {"pid": _BIG}),
+    records.ANSWERED: Fields({"first": whole(0, records.LARGEST_ID), "at": _TIME}),
 }  # fmt: skip
 
 
@@ -388,4 +389,5 @@ _KINDS: dict[str, KindRule] = {
     **{kind: _keyed(kind, _KEYS[kind]) for kind in (records.QUOTA, records.RESERVATION)},
     records.SETTING: _settings,
     records.SCHEDULER: _keyed(records.SCHEDULER, whole(0, 0)),
+    records.ANSWERED: _keyed(records.ANSWERED, matches(re.compile(r"(?:0|[1-9][0-9]{0,9})\.[0-9a-f]{32}"))),
 }

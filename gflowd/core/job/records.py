@@ -18,8 +18,10 @@ PROMISE = "promise"  # by the id of a job
 USAGE, RUNS = "usage", "runs"  # by user: for fair share; by group of similar jobs: how long they ran
 QUOTA, RESERVATION, SETTING = "quota", "reservation", "setting"
 SCHEDULER = "scheduler"  # which scheduler may write
+ANSWERED = "answered"  # by a user's id and their word for a request to the gateway: that it was answered of late
 KINDS = (
     HEADER, SPEC, WISH, PHASE, ATTEMPT, LIMIT, PROMISE, USAGE, RUNS, QUOTA, RESERVATION, SETTING, SCHEDULER,
+    ANSWERED,
 )  # fmt: skip
 
 LONGEST_ID = 15  # digits of a job's id

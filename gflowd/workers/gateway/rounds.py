@@ -4,6 +4,7 @@ written and synced at once, and answered after that. Each is a change by itself,
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,9 +13,10 @@ import orjson
 from gflowd import log
 from gflowd.core.errors import GflowError, Refused, SystemFailed
 from gflowd.core.gateway import requests
-from gflowd.core.job.records import LIMIT, PHASE, SPEC, WISH
+from gflowd.core.job.records import ANSWERED, LIMIT, PHASE, SPEC, WISH
 from gflowd.effects import doorbell
 from gflowd.storage.store import Follower, Store
+from gflowd.workers.gateway.answers import Answers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,12 +28,12 @@ if TYPE_CHECKING:
     from gflowd.paths import State
     from gflowd.storage.record_log import Fold, Key
     from gflowd.storage.store import Commit as Writing
+    from gflowd.workers.gateway.answers import Once
 
 PATIENCE = 5.0  # seconds to wait for the snapshot's lock
 OF_JOBS = (SPEC, WISH, PHASE, LIMIT)
 DIGITS = 32  # of a file's name
 Answer = dict[str, Any]  # the head of one
-Once = tuple[int, str]  # a user, and the user's word for a request
 AGAIN: Answer = {"again": True}
 
 
@@ -82,7 +84,8 @@ class Rounds:
         self._log = log.get("gateway")
         self._floor = 0  # bytes of the file that were there when we first read it
         self._changed: dict[Key, int] = {}  # how long the file was after the last change that was seen
-        self._answered: dict[Once, int] = {}  # the first job that was made
+        self._answers = Answers()
+        self._answered: dict[Once, int] = {}  # likewise by specs, while these are there: the first job that was made
         self._unwritten: set[Once] = set()  # answered in this round
 
     def run(self, asked: Sequence[Asked]) -> None:
@@ -141,7 +144,10 @@ class Rounds:
     def _judge(self, asked: Asked, commit: Writing) -> bytes:
         request, asker = asked.request, asked.asker
         once = asker.uid, request.once
-        if (first := self._answered.get(once)) is not None:
+        first = self._answers.first(once)
+        if first is None:
+            first = self._answered.get(once)
+        if first is not None:
             asked.answer = _done(first)
             return b""
         unless = request.unless
@@ -155,14 +161,15 @@ class Rounds:
             if kind == SPEC and isinstance(key, int) and key >= before:
                 next_id = max(next_id, key + self.court.size(value))
         commit.next_id = next_id
+        first = before if next_id > before else 0
         try:
-            data = commit.put_group(made)
+            data = commit.put_group([*made, *self._answers.records(once, first, time.time())])
         except (ValueError, TypeError):
             commit.next_id = before
             raise Refused("there is something in the request that cannot be kept") from None
         self._unwritten.add(once)
         self._note(self.follower.take_own(data, orjson.loads))
-        asked.answer = _done(before if next_id > before else 0)
+        asked.answer = _done(first)
         return b"".join({doorbell.SUBMISSION if kind == SPEC else doorbell.WISH for kind, _, _ in made})
 
     def _judged(self, asked: Asked, next_id: int) -> list[Record]:
@@ -216,6 +223,7 @@ class Rounds:
             self._answered.clear()
             self.court.follow(self.follower.fold, None)
             self._note_answers(self.follower.fold.of(SPEC))
+            self._answers.follow(self.follower.fold.of(ANSWERED))
         elif keys:
             self._note(keys)
 
@@ -226,6 +234,9 @@ class Rounds:
         specs = [key for kind, key in keys if kind == SPEC and isinstance(key, int)]
         if specs:
             self._note_answers(specs)
+        for kind, key in keys:
+            if kind == ANSWERED:
+                self._answers.note(str(key), self.follower.fold.of(ANSWERED).get(key))
 
     def _note_answers(self, spec_ids: Iterable[int]) -> None:
         """Of several jobs of one request the first."""

@@ -96,6 +96,7 @@ SOUND: list[tuple[str, int | str, Any]] = [
     ("setting", "gpus.ignored", [{"gpu": "GPU-0", "pid": 1, "start": 2, "boot": "b"}]),
     ("setting", "gpus.resumed", {"GPU-0": {"at": 1.0, "boot": "b", "ecc": 0}}),
     ("scheduler", 0, {"generation": 3}),
+    ("answered", "1000.0123456789abcdef0123456789abcdef", {"first": 0, "at": 1.0}),
 ]  # fmt: skip
 DEEP = json.loads("[" * 40 + "]" * 40)
 AFTER = 9  # the next job's id

@@ -18,7 +18,7 @@ from support.specs import SPEC as JOB
 from gflowd.core.errors import SystemFailed
 from gflowd.core.gateway import asking, protocol
 from gflowd.core.job import codec
-from gflowd.core.job.records import PHASE, SPEC, WISH
+from gflowd.core.job.records import ANSWERED, PHASE, SPEC, WISH
 from gflowd.core.syntax import fast_json
 from gflowd.effects.doorbell import hang, listen
 from gflowd.effects.gateway import kept_files
@@ -29,7 +29,7 @@ from gflowd.storage import history_queries
 from gflowd.storage.history import Entry, History, Sheet
 from gflowd.storage.history_queries import Choice
 from gflowd.storage.store import Fold, Store
-from gflowd.workers.gateway import past, server
+from gflowd.workers.gateway import answers, past, server
 from gflowd.workers.gateway.server import Limits
 
 if TYPE_CHECKING:
@@ -100,6 +100,39 @@ def test_the_same_request_again_gets_the_same_answer(gate: Gate) -> None:
     gate.peers.coming = Asker(ME + 1, "other", frozenset())
     if ME == 0:  # files become theirs
         assert only(gate.ask(submission(once)))["first"] == 3
+
+
+def test_who_asks_again_gets_the_same_answer_whatever_became_of_what_was_asked_for(gate: Gate) -> None:
+    once, held = new_once(), new_once()
+    assert only(gate.ask(submission(once)))["first"] == 1
+    change = asking.commit(held, gate.rounds.follower.seen, [], [(WISH, 1, HELD)])
+    assert only(gate.ask(change)) == {"ok": True, "first": 0}
+    for _ in range(2):
+        with Store(gate.state).commit() as commit:  # it has ended and is in the history, the file is another
+            fold = commit.fold()
+            for kind in (SPEC, WISH):
+                fold.of(kind).pop(1, None)
+            commit.rewrite(fold)
+        gate.rounds.follower.forget()  # as one that was started anew
+        assert only(gate.ask(submission(once))) == {"ok": True, "first": 1}
+        assert only(gate.ask(change)) == {"ok": True, "first": 0}
+    assert snapshot(gate).of(SPEC) == {}
+
+
+def test_what_was_answered_is_remembered_within_bounds(gate: Gate) -> None:
+    gate.ask(submission())
+    old = [f"{ME + 1}.{number:032x}" for number in range(3)]
+    with Store(gate.state).commit() as commit:
+        for key in old:
+            commit.put(ANSWERED, key, {"first": 0, "at": 1.0})
+    gate.rounds.follower.forget()
+    gate.ask(wish(gate, None))
+    assert [key for key in snapshot(gate).of(ANSWERED) if key in old] == old[2:]
+    words = [new_once() for _ in range(answers.MOST_OF_USER + 5)]
+    for word in words:
+        gate.ask(asking.commit(word, None, [], [(WISH, 1, HELD)]))
+    kept = [f"{ME}.{word}" for word in words[-answers.MOST_OF_USER :]]
+    assert sorted(snapshot(gate).of(ANSWERED)) == sorted(kept)
 
 
 def test_where_a_job_of_a_name_must_not_be_there_it_is_not_there_twice(gate: Gate) -> None:
