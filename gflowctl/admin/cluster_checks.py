@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
 import tempfile
 import time
 from functools import partial
@@ -34,9 +35,8 @@ COMMANDS = "are Slurm's programs on the PATH, or does command_prefix lead to the
 def configured(context: Context) -> Iterator[Finding]:
     """Each has a directory that can be written to, and answers."""
     for cluster in context.configuration().clusters.values():
-        if not os.access(cluster.directory, os.W_OK | os.X_OK):
-            text = f"cluster {cluster.name}: {cluster.directory} is not a directory that you may write to"
-            yield Finding(FAIL, text, SEEN_HERE)
+        if (why := _why_unusable(cluster.directory)) is not None:
+            yield Finding(FAIL, f"cluster {cluster.name}: {cluster.directory} {why}", SEEN_HERE)
         try:
             found = clusters.partitions(cluster, QUICKLY)
         except SystemFailed as error:
@@ -52,6 +52,16 @@ def configured(context: Context) -> Iterator[Finding]:
             yield Finding(OK, f"cluster {cluster.name} answers ({told}); {tried}")
 
 
+def _why_unusable(directory: str) -> str | None:
+    """Asked by a program of its own: the directory may hang."""
+    test = ["test", "-d", directory, "-a", "-w", directory, "-a", "-x", directory]
+    try:
+        done = subprocess.run(test, capture_output=True, check=False, timeout=QUICKLY)
+    except subprocess.TimeoutExpired:
+        return f"does not answer within {QUICKLY:g} s"
+    return "is not a directory that you may write to" if done.returncode else None
+
+
 def probe_of(name: str) -> Check:
     """A check that hands a job over to the cluster of that name."""
     check = partial(_probe, name=name)
@@ -61,6 +71,9 @@ def probe_of(name: str) -> Check:
 
 def _probe(context: Context, *, name: str) -> Iterator[Finding]:
     (cluster,) = clusters.chosen(context, name)
+    if (why := _why_unusable(cluster.directory)) is not None:
+        yield Finding(FAIL, f"cluster {cluster.name}: {cluster.directory} {why}", SEEN_HERE)
+        return
     place = tempfile.mkdtemp(prefix="gflow-probe-", dir=cluster.directory)
     try:
         yield _tried(cluster, place)

@@ -101,8 +101,10 @@ def sizes(context: Context) -> Iterator[Finding]:
     taken, count = 0, 0
     for job in _names(context.state.jobs):
         for attempt in _names(os.path.join(context.state.jobs, job)):
-            if not (job.isdigit() and attempt.isdigit()):
-                continue
+            if not (job.isdigit() and attempt.isdigit()) or os.path.islink(
+                context.state.attempt(int(job), int(attempt))
+            ):
+                continue  # a link leads to a cluster's directory, which may hang
             count += 1
             if count > MOST_SEEN:
                 break

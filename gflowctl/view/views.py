@@ -307,9 +307,14 @@ class View:
             from gflowctl.view import progress
 
             bars = isinstance(job.phase, Begun) and (singly or self._bars)
-            seen = progress.seen(self.context.state, job, log=bars)
+            seen = None if self._is_out_of_reach(job) else progress.seen(self.context.state, job, log=bars)
             self._progress[job.id] = None if seen is None else self._judged(job, seen)
         return self._progress[job.id]
+
+    def _is_out_of_reach(self, job: Job) -> bool:
+        """Whether it is on a cluster that does not answer: its directory there may hang."""
+        name = None if job.run is None else job.run.cluster
+        return name is not None and bool((self.observed.clusters.get(name) or {}).get("unreachable"))
 
     @property
     def _bars(self) -> bool:

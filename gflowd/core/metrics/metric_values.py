@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,7 +11,7 @@ from gflowd.core.accounting import tally as totals
 from gflowd.core.accounting.tally import ENDS, GPU_TIME, SECOND, Spread, Tally
 from gflowd.core.job.model import ENDED_STATES, STATES
 from gflowd.core.metrics import catalogue, meter
-from gflowd.core.metrics.unended_jobs import Standing
+from gflowd.core.metrics.unended_jobs import LiveJob, Standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -136,6 +137,15 @@ def _jobs(values: Values) -> Samples:
         yield "gflow_job_start_timestamp_seconds", (str(job.id),), job.started_at
     for owner, number in gpus.items():
         yield "gflow_user_gpus", owner, number
+    yield from _clusters([job for job in standing.live if job.cluster is not None])
+
+
+def _clusters(there: Sequence[LiveJob]) -> Samples:
+    """Of jobs that clusters have."""
+    for labels, number in sorted(Counter((job.cluster or "", job.state) for job in there).items()):
+        yield "gflow_cluster_jobs", labels, number
+    for name in sorted({job.cluster or "" for job in there}):
+        yield "gflow_cluster_gpus", (name,), sum(job.gpus for job in there if job.cluster == name)
 
 
 def _tally(tally: Tally | None, standing: Standing) -> Samples:

@@ -26,7 +26,7 @@ NOT_YET = (reasons.HELD_BY_USER, reasons.BEGIN_TIME, reasons.RETRY_DELAY)  # suc
 
 
 class LiveJob(NamedTuple):
-    """A job that has resources. `started_at`: None while it starts."""
+    """A job that has resources, here or on a `cluster`. `started_at`: None while it starts, or waits there."""
 
     id: int
     name: str
@@ -35,6 +35,7 @@ class LiveJob(NamedTuple):
     state: str
     gpus: int
     started_at: float | None
+    cluster: str | None = None
 
 
 @dataclass(slots=True)
@@ -120,5 +121,7 @@ def _count_live(found: Standing, job_id: int, spec: Record, phase: Record) -> No
     found.states[user, project, state] += 1
     name = spec.get("name_template") or spec["name"]
     started, run = phase.get("started") or {}, phase.get("run") or {}
-    gpus = len(run.get("gpu_ids", ()))
-    found.live.append(LiveJob(job_id, name, user, project, state, gpus, started.get("at")))
+    gpus = len(run.get("gpu_ids", ())) + (
+        run.get("remote_gpus", 0) if started else 0
+    )  # it has none while it waits there
+    found.live.append(LiveJob(job_id, name, user, project, state, gpus, started.get("at"), run.get("cluster")))

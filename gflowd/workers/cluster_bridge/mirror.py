@@ -5,6 +5,7 @@ A cluster that does not answer has said nothing: what was seen last stays, and i
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -165,6 +166,8 @@ class Mirror:
             return
         self._failures, self.trouble = 0, None
         question.due = now.mono + self._cluster.poll_interval
+        with contextlib.suppress(OSError):  # gflowctl reads there what jobs report, and is to know whether it can
+            self._is_directory_there()
         rows: dict[str, dict[int, list[Row]]] = {}
         self._told.by_id = {}
         for row in listing.jobs(answer.said):

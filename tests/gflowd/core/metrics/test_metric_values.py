@@ -32,6 +32,8 @@ def whole() -> Values:
     standing.states.update({("ada", "", "running"): 1, ("bob", "p", "queued"): 3})
     standing.waiting["Resources"] = 3
     standing.live.append(LiveJob(7, "train é", "ada", "", "running", 2, 50.0))
+    standing.live.append(LiveJob(8, "there", "ada", "", "starting", 0, None, "hpc"))
+    standing.live.append(LiveJob(9, "there", "ada", "", "running", 4, 60.0, "hpc"))
     gpu = {
         "index": 0, "uuid": "GPU-1", "model": "A100", "memory_mb": 1024, "used_mb": 512, "utilisation": 75,
         "temperature": 61, "state": "busy", "jobs": [7], "ecc": 2,
@@ -67,8 +69,10 @@ def test_each_metric_has_its_value_in_base_units() -> None:
         "gflow_gpu['1', '', 'S', 'true']": 1, "gflow_gpu_state['0', 'busy']": 1, "gflow_gpu_state['0', 'idle']": 0,
         "gflow_gpu_jobs['0']": 1, "gflow_gpu_utilization_ratio['0']": 0.75, "gflow_gpu_memory_bytes['1']": 2 * GIB,
         "gflow_gpu_memory_used_bytes['0']": GIB / 2, "gflow_gpu_temperature_celsius['0']": 61,
-        "gflow_gpu_memory_errors['0']": 2, "gflow_user_jobs['bob', 'p', 'queued']": 3, "gflow_user_gpus['ada', '']": 2,
+        "gflow_gpu_memory_errors['0']": 2, "gflow_user_jobs['bob', 'p', 'queued']": 3, "gflow_user_gpus['ada', '']": 6,
         "gflow_user_gpus['bob', 'p']": 0, "gflow_job['7', 'train é', 'ada', '', 'running']": 1,
+        "gflow_cluster_jobs['hpc', 'starting']": 1, "gflow_cluster_jobs['hpc', 'running']": 1,
+        "gflow_cluster_gpus['hpc']": 4, "gflow_job_gpus['9']": 4, "gflow_job_gpus['8']": 0,
         "gflow_job_gpus['7']": 2, "gflow_job_start_timestamp_seconds['7']": 50,
     }.items():  # fmt: skip
         assert found.pop(name) == value, name

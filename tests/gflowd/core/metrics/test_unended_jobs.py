@@ -39,6 +39,14 @@ def test_jobs_are_counted_by_state_and_the_live_ones_listed() -> None:
     assert found.oldest == 500.0
 
 
+def test_a_job_on_a_cluster_has_its_gpus_once_it_has_begun_there() -> None:
+    run = {"cluster": "hpc", "remote_gpus": 4}
+    phases = {1: {"is": "starting", "run": run}, 2: {"is": "running", "run": run, "started": {"at": 9.0}}}
+    assert stand(dict.fromkeys((1, 2), SPEC), phases).live == [
+        LiveJob(1, "n", "ada", "", "starting", 0, None, "hpc"), LiveJob(2, "n", "ada", "", "running", 4, 9.0, "hpc"),
+    ]  # fmt: skip
+
+
 def test_an_array_counts_each_of_its_jobs() -> None:
     for family, size in (
         ({"ranges": [[1, 9, 2], [20, 20, 1]]}, 6),
