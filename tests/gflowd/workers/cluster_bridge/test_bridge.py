@@ -352,7 +352,7 @@ def test_one_whose_node_is_being_prepared_is_cancelled_outright(stage: Stage) ->
 def test_what_slurm_has_forgotten_is_told_by_its_record_by_the_accounting_or_not_at_all(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accounting, "UNTOLD", 0.5)
+    monkeypatch.setattr(accounting, "UNTOLD", 3.0)
     stage.add(7, 8, 9, command="exit 0")
     stage.until(lambda: stage.known_id(9))
     stage.run(7, "100")
