@@ -24,16 +24,21 @@ _numbers = itertools.count()
 
 
 class Task:
-    """A running `action` (of `become`) for the user `owner`, a uid and a gid. Raises OSError if it cannot begin."""
+    """A running `action` (of `become`) for the user `owner`, a uid and a gid, for `within` seconds (default LONGEST).
+    Raises OSError if it cannot begin.
+    """
 
-    def __init__(self, action: str, words: Sequence[str], owner: tuple[int, int], groups: JobGroups) -> None:
+    def __init__(
+        self, action: str, words: Sequence[str], owner: tuple[int, int], groups: JobGroups, within: float | None = None
+    ) -> None:
         self._groups = groups
         self._owner = owner
-        self._ends_at = time.monotonic() + LONGEST
+        within = LONGEST if within is None else within
+        self._ends_at = time.monotonic() + within
         group = "" if groups.by_systemd else groups.make_for_user(owner[0])
         program = [sys.executable, "-I", "-S", become.__file__, *map(str, owner), group, action, *words]
         self._process = subprocess.Popen(
-            [*_unit(owner), *program] if groups.by_systemd else program,
+            [*_unit(owner, within), *program] if groups.by_systemd else program,
             cwd="/",
             env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
@@ -57,10 +62,10 @@ class Task:
         return self._process.returncode not in (None, 0)
 
 
-def _unit(owner: tuple[int, int]) -> list[str]:
+def _unit(owner: tuple[int, int], within: float) -> list[str]:
     """The call of systemd-run that starts a service as a user, and waits for it."""
     limits = [
-        f"RuntimeMaxSec={LONGEST:g}",
+        f"RuntimeMaxSec={within:g}",
         f"MemoryMax={MEMORY_MB}M",
         f"TasksMax={TASKS}",
         "NoNewPrivileges=yes",

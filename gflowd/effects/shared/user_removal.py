@@ -17,9 +17,14 @@ if TYPE_CHECKING:
     from gflowd.effects.shared.job_groups import JobGroups
 
 
+AT_ONCE = 4  # users
+SLICE = 60.0  # seconds
+
+
 class UserRemoval:
-    """A running removal of `paths`, one user after the other; `own` gives of each what its user may write, `finish`
-    removes the rest of it. As `removal.Removal`.
+    """A running removal of `paths`, for a few users at a time and for each only so long: who has very much to remove
+    delays others little, and the rest is found again. `own` gives of each path what its user may write, `finish`
+    removes what is around it. As `removal.Removal`.
     """
 
     def __init__(
@@ -33,26 +38,26 @@ class UserRemoval:
         self._groups = groups
         self._finish = finish
         self._todo = _by_owner(each for path in paths for each in own(path))
-        self._task: Task | None = None
+        self._tasks: list[Task] = []
         self._advance()
 
     def is_over(self) -> bool:
         """Whether the removal has ended."""
-        if self._task is not None and self._task.is_over():
+        if self._tasks:
             self._advance()
-        return self._task is None
+        return not self._tasks
 
     def left(self) -> list[str]:
         """Those of `paths` that still exist."""
         return [path for path in self.paths if user_files.may_exist(*os.path.split(path))]
 
     def _advance(self) -> None:
-        self._task = None
-        while self._todo and self._task is None:
+        self._tasks = [task for task in self._tasks if not task.is_over()]
+        while self._todo and len(self._tasks) < AT_ONCE:
             owner, trees = self._todo.popitem()
             with contextlib.suppress(OSError):  # they are found again in a later round
-                self._task = Task("remove", trees, owner, self._groups)
-        if self._task is None:
+                self._tasks.append(Task("remove", trees, owner, self._groups, SLICE))
+        if not self._tasks:
             for path in self.paths:
                 with contextlib.suppress(OSError):
                     self._finish(path)

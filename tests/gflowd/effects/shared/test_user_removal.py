@@ -127,6 +127,29 @@ def test_directories_and_files_of_users_are_removed_by_them(groups: JobGroups, p
     assert os.listdir(place / "marks") == ["2.x"]
 
 
+def test_who_has_very_much_to_remove_delays_no_other_for_long(
+    groups: JobGroups, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = place / "slow.py"  # for the last, who comes first, it never ends
+    program.write_text(
+        f"import os, sys, time\nif sys.argv[1] == '{UID + 5}': time.sleep(1000)\n"
+        "for each in sys.argv[5:]: os.rmdir(each)"
+    )
+    monkeypatch.setattr(become, "__file__", str(program))
+    owned = []
+    for uid in range(UID, UID + 6):
+        (place / str(uid)).mkdir()
+        os.chown(place / str(uid), uid, uid)
+        owned.append(str(place / str(uid)))
+    monkeypatch.setattr(user_removal, "SLICE", 30.0)
+    removal = user_removal.of_users(owned, groups)
+    eventually(lambda: (removal.is_over(), removal.left() == owned[-1:])[1])
+    assert not removal.is_over()
+    for task in removal._tasks:
+        task._ends_at = 0.0
+    eventually(removal.is_over)
+
+
 def test_what_takes_too_long_is_ended(groups: JobGroups, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = place / "slow.py"
     program.write_text("import time; time.sleep(1000)")
