@@ -258,11 +258,11 @@ def leave_groups(state: paths.State, config: Config) -> None:
         if own is not None:
             own.leave(lambda key: os.path.join(state.attempt(*key), "job.sh"))
         return
-    from gflowd.effects.shared import job_groups
+    from gflowd.effects.shared import job_groups, user_files
 
     of_jobs = job_groups.find(state.root, by_systemd=config.shared_launcher == "systemd")
     if of_jobs is not None:
-        of_jobs.leave()
+        of_jobs.leave(lambda key: user_files.found(state.own_attempt(*key), "exit") is not None)
 
 
 def leave_tmux(runtime: paths.Runtime) -> None:

@@ -19,7 +19,7 @@ from gflowd.effects import proc
 from gflowd.effects.kernel import cgroups
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from gflowd.effects.kernel.cgroups import Key
 
@@ -163,10 +163,10 @@ class JobGroups:
         if not self.by_systemd:
             cgroups.remove(self.root)
 
-    def leave(self, within: float = ENDS_WITHIN) -> None:
+    def leave(self, has_ended: Callable[[Key], bool], within: float = ENDS_WITHIN) -> None:
         """Removes all groups without processes once no worker lives. What is done for users outside of jobs is ended,
-        and done again later. A program that starts a job or has just ended one gets so many seconds to enter its group
-        or to end; else the group stays.
+        and done again later. A program that starts a job, or whose job `has_ended`, gets so many seconds to enter its
+        group or to end; else the group stays.
         """
         if self.by_systemd:
             return
@@ -174,7 +174,9 @@ class JobGroups:
         for path in filter(_is_of_user, paths):
             cgroups.kill(path)
         deadline = time.monotonic() + within
-        while paths := [each for each in paths if _is_of_user(each) or not cgroups.is_populated(each)]:
+        while paths := [
+            each for each in paths if _is_of_user(each) or not cgroups.is_populated(each) or has_ended(_key(each))
+        ]:
             for path in set(paths) - cgroups.named_by_processes(paths):
                 cgroups.remove(path)
             paths = list(filter(os.path.exists, paths))
@@ -182,6 +184,11 @@ class JobGroups:
                 break
             time.sleep(0.01)
         cgroups.remove(self.root)
+
+
+def _key(path: str) -> Key:
+    job_id, _, attempt = os.path.basename(path).partition(".")
+    return int(job_id), int(attempt)
 
 
 def _is_of_user(path: str) -> bool:
