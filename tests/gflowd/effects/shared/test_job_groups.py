@@ -148,9 +148,20 @@ def test_the_last_to_end_leaves_the_group_of_a_job_that_is_just_starting_and_non
     removing, _ = start(f"echo 0 >{of_user}/cgroup.procs; echo; exec sleep 1000")
     program = subprocess.Popen(["/bin/sh", "-c", "read line", starting], stdin=subprocess.PIPE)
     eventually(lambda: proc.command_line(program.pid))
-    groups.leave(within=0.1)
+    groups.leave(lambda key: False, within=0.1)
     assert [os.path.isdir(each) for each in (starting, ended, of_user)] == [True, False, False]
     assert removing.wait(20) == -signal.SIGKILL
     threading.Timer(0.1, program.communicate).start()
-    groups.leave(within=20)
+    groups.leave(lambda key: False, within=20)
     assert not os.path.exists(groups.root)
+
+
+def test_the_last_to_end_waits_for_what_is_left_of_a_job_that_has_ended(groups: JobGroups) -> None:
+    living, ending = groups.make(KEY), groups.make((8, 1))
+    lives, ends = (start(f"echo 0 >{each}/cgroup.procs; echo; exec sleep 1000")[0] for each in (living, ending))
+    threading.Timer(0.1, ends.kill).start()
+    groups.leave(lambda key: key == (8, 1), within=20)
+    assert [os.path.isdir(each) for each in (living, ending)] == [True, False]
+    for each in (lives, ends):
+        each.kill()
+        each.wait()
