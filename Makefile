@@ -8,7 +8,7 @@ POINTS ?= 40
 # Minutes of the whole daemon in virtual time.
 VIRTUAL ?= 10
 # Most tests wait for others most of the time; a file stays together, since its tests may share a daemon.
-PARALLEL ?= 4
+PARALLEL ?= 6
 # A worker that dies fails the run; one that took its place would wait for ever.
 SPREAD = -n $(PARALLEL) --dist loadfile --max-worker-restart=0
 DEVELOPING := .[test,lint,man]

@@ -132,8 +132,13 @@ class Monitor(App[None]):
         if self.size.height >= TALL:
             self._look_at(DETAILS)
         if not self.is_headless:
+            loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(number, self._end, number)
+                loop.add_signal_handler(number, self._end, number)
+            # Instead of Textual's, which would take the terminal again where it was never given back: a process may be
+            # continued without having been stopped from here, and hears of it at any time after.
+            loop.add_signal_handler(signal.SIGTSTP, self.action_stop)
+            loop.add_signal_handler(signal.SIGCONT, self._repaint)
         self.app_resume_signal.subscribe(self, lambda _: self._repaint())
         self._feed.start()
 

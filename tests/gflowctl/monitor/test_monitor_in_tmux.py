@@ -114,3 +114,20 @@ def test_a_real_terminal_shows_it_and_is_as_before_when_it_is_left(terminal: Ter
     terminal.types("C-c")
     terminal.shows("status 0", "monitor needs more than a terminal with TERM=dumb")
     assert terminal.state() == "0 1 0"
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGTSTP])
+def test_whoever_stops_it_the_terminal_is_afterwards_as_before(terminal: Terminal, number: signal.Signals) -> None:
+    terminal.runs(f"stty -g >before; {shlex.join([*PROGRAM, 'monitor'])}")
+    terminal.shows("1 running, 38 queued", "? help")
+    os.kill(terminal.monitor(), number)
+    terminal.shows("ready$", "Stopped")
+    terminal.runs("clear; fg")
+    terminal.shows("JOBID", "? help")
+    terminal.types("/w7", "Enter")
+    terminal.shows("filter: w7 (38 others)")
+    os.kill(terminal.monitor(), signal.SIGTERM)
+    terminal.shows("ready$")
+    terminal.runs("echo status $?; stty -g | cmp - before && echo the same")
+    terminal.shows("status 143", "\nthe same")
+    assert terminal.state() == "0 1 0"
