@@ -33,7 +33,7 @@ REPRODUCIBLE = {"deb"}
 BUILDER = 1000  # the user in the root: makepkg refuses root
 NEEDED = (
     "bash-completion", "debhelper", "dh-python", "fakeroot", "libarchive-tools", "lintian", "makepkg",
-    "pacman-package-manager", "pybuild-plugin-pyproject", "python-is-python3", "python3-all", "python3-apprise",
+    "pacman-package-manager", "pybuild-plugin-pyproject", "python-is-python3", "python3-all", "apprise",
     "python3-build", "python3-cronsim", "python3-filelock", "python3-hypothesis", "python3-installer",
     "python3-libtmux", "python3-orjson", "python3-prometheus-client", "python3-psutil", "python3-pytest",
     "python3-setuptools", "python3-wheel", "rpm", "tmux", "zstd", "build-essential",
