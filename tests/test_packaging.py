@@ -32,7 +32,7 @@ FLOORS = dict(
     for line in SETUP[section][option].split()
 )
 MUST = set(SETUP["options"]["install_requires"].split()) - {"nvidia-ml-py>=12.550.52"}  # NVML is for real GPUs alone
-DEBIAN = {"nvidia-ml-py": "pynvml"}
+DEBIAN = {"apprise": "apprise", "nvidia-ml-py": "python3-pynvml"}  # others: python3-NAME
 UNITS = ("gflowd.service", "gflow-gateway.service", "gflow-gateway.socket", "gflow.slice")
 SHARED = PACKAGING / "systemd/shared"
 PAM = ("gflow.pam", "gflow.pam.arch", "gflow.pam.debian", "gflow.pam.redhat")
@@ -51,7 +51,7 @@ def test_each_package_has_our_version() -> None:
 def test_each_package_asks_for_the_oldest_releases_that_gflow_accepts() -> None:
     control = (PACKAGING / "debian/control").read_text().partition("\nPackage: gflow\n")[2]
     for name, version in FLOORS.items():
-        assert f" python3-{DEBIAN.get(name, name)} (>= {version}),\n" in control
+        assert f" {DEBIAN.get(name, f'python3-{name}')} (>= {version}),\n" in control
     arch = (PACKAGING / "arch/PKGBUILD").read_text()
     needed = set(re.findall(r"'python-([\w-]+)>=([\d.]+)'", arch.partition("\ndepends=")[2].partition("\n")[0]))
     assert needed == {(name, version) for name, version in FLOORS.items() if f"{name}>={version}" in MUST}
