@@ -8,7 +8,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import tempfile
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -37,14 +36,16 @@ class Answer(NamedTuple):
 
 
 class Call:
-    """A program at work. What it says goes to files, so that it never waits for us. `fd` is readable when it ends."""
+    """A program at work. What it says goes to files, so that it never waits for us: in memory, so that nothing of them
+    is left when we are killed. `fd` is readable when it ends.
+    """
 
     def __init__(self, words: Sequence[str], mono: float, timeout: float = TIMEOUT) -> None:
         self.words = tuple(words)
         self._timeout = timeout
         self._deadline = mono + timeout
         self._answer: Answer | None = None
-        self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 -- `_close`
+        self._out, self._err = _file(), _file()
         self.fd: int | None = None
         try:
             self._process = subprocess.Popen(
@@ -96,6 +97,10 @@ class Call:
 
 def _environment() -> dict[str, str]:
     return {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+
+
+def _file() -> IO[bytes]:
+    return os.fdopen(os.memfd_create("gflow-call", os.MFD_CLOEXEC), "w+b")
 
 
 def _text(file: IO[bytes], limit: int) -> str:
