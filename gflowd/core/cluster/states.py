@@ -77,7 +77,7 @@ def gone(written: Observation, cluster_id: str | None, now: float) -> Sight:
     """Slurm knows nothing of an attempt any more, as it does some minutes after the end: its own record decides."""
     state, reason, code, signal = transitions.verdict(written)
     at = now if written.ended_at is None else written.ended_at
-    end = End(state, reason, at, code, signal, is_own=_is_told(written))
+    end = End(state, reason, at, code, signal, is_own=written.is_recorded)
     return Sight(OVER, None, cluster_id, None, written.started, end)
 
 
@@ -104,16 +104,11 @@ def _end(word: str, seen: Seen, written: Observation) -> End:
     at = seen.ended_at if written.ended_at is None else written.ended_at
     if word in BY_WORD:
         return End(*BY_WORD[word], at, code, signal)
-    if seen.reason == REFUSED and not _is_told(written):
+    if seen.reason == REFUSED and not written.is_recorded:
         return End(FAILED, reasons.rejected(REFUSED), at)
     return _by_record(verdict, at, written)
 
 
 def _by_record(verdict: Verdict, at: float | None, written: Observation) -> End:
     state, reason, code, signal = verdict
-    return End(state, reason, at, code, signal, is_own=_is_told(written))
-
-
-def _is_told(written: Observation) -> bool:
-    """Whether there is an exit record."""
-    return written.status is not None or written.trouble is not None
+    return End(state, reason, at, code, signal, is_own=written.is_recorded)

@@ -139,6 +139,11 @@ class Observation(Posted):
     used: Noted | None = None  # of a complete one
     abandoned: bool = False
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether there is an exit record."""
+        return self.status is not None or self.trouble is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Observations:

@@ -214,7 +214,7 @@ def _over(
     """The phase of a job that has begun, when it is over or must end."""
     if observation is not None and observation.complete:
         return _outcome(run, started, pauses, observation, now)
-    if observation is not None and not observation.lives and observation.status is None and observation.trouble is None:
+    if observation is not None and not observation.lives and not observation.is_recorded:
         return Ended(
             state=FAILED,
             reason=reasons.ZOMBIE,
@@ -237,7 +237,7 @@ def _stopping(phase: Stopping, observation: Observation | None, now: Moment) -> 
     started = phase.started or observation.started
     if started is None:
         return _forced(phase, None, None, now) if observation.barred else None
-    if observation.lives or not (observation.complete or (observation.status is None and observation.trouble is None)):
+    if observation.lives or not (observation.complete or not observation.is_recorded):
         return None
     if phase.why == reasons.STRAYS or _ended_before(phase, observation.ended_at, now):
         return _outcome(phase.run, started, phase.pauses, observation, now)

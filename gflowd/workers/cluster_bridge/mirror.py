@@ -303,10 +303,9 @@ class Mirror:
             self._look_again = now.mono + UNREAD
             return None
         found: Observation = self._reach.ask("seen", directory)
-        has_ended = found.status is not None or found.trouble is not None
         was_never_given = self._handover.state[intent.batch] == UNSURE and cluster_id is None
         was_just_seen = watch.seen_at is not None and now.mono - watch.seen_at < self._told.min_age
-        if not has_ended and found.started is None and (was_never_given or was_just_seen):
+        if not found.is_recorded and found.started is None and (was_never_given or was_just_seen):
             if job.why is not None:
                 return self._barred(job, now)
             self._again(job.key, intent, now)
@@ -317,8 +316,7 @@ class Mirror:
         """The end of what began there: the accounting's word counts, where it has one."""
         if cluster_id is None:
             return states.gone(found, None, now.wall)
-        has_record = found.status is not None or found.trouble is not None
-        if self._accounting.is_awaited(key, cluster_id, now, has_record=has_record):
+        if self._accounting.is_awaited(key, cluster_id, now, has_record=found.is_recorded):
             return None
         seen = self._accounting.seen(cluster_id)
         told = None if seen is None else states.sight(seen, found, is_late=True)

@@ -269,4 +269,4 @@ def _is_open(look: Look, observation: Observation) -> bool:
     """Whether an attempt is exiting and no ring will announce its end."""
     if observation.complete:
         return False
-    return observation.status is not None or observation.trouble is not None or not look.leader_lives
+    return observation.is_recorded or not look.leader_lives
