@@ -70,9 +70,21 @@ class SharedJobs:
         self.processes.append(process)
         return process
 
+    def command_runs(self, job_id: int, program: str) -> bool:
+        """Whether the job's own program runs already, not only the script that starts it: `lives` is said of both."""
+        members = Path(self.groups.path((job_id, 1)), "cgroup.procs").read_text().split()
+        return any(program == _name(pid) for pid in members)
+
     def wait(self) -> None:
         for process in self.processes:
             process.wait(60)
+
+
+def _name(pid: str) -> str | None:
+    try:
+        return Path("/proc", pid, "comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
 
 
 @contextmanager

@@ -87,6 +87,7 @@ def test_one_whose_script_is_killed_lives_as_long_as_its_processes(jobs: SharedJ
     job = jobs.start(1, "exec sleep 1000")
     begun = until(detector, job, "lives")
     assert begun.started is not None
+    eventually(lambda: jobs.command_runs(1, "sleep"))
     os.kill(begun.started.identity.pid, signal.SIGKILL)
     jobs.wait()
     assert look(detector, job, later=100.0) == begun
@@ -172,6 +173,7 @@ def test_a_start_that_is_forged_to_be_late_is_no_later_than_the_group(jobs: Shar
     pid = jobs.own(1) / "pid"
     eventually(pid.exists)
     eventually(lambda: pid.read_text().endswith("\n"))
+    eventually(lambda: jobs.command_runs(1, "sleep"))
     boot, leader, *fields = pid.read_text().split()
     os.kill(int(leader), signal.SIGKILL)
     jobs.wait()
