@@ -44,8 +44,9 @@ def count(history: History) -> int:
 
 def within(history: History, first: int, last: int) -> list[int]:
     """The specs of the jobs from id `first` to `last`."""
-    begin = "coalesce((SELECT max(id) FROM spec WHERE id <= ?1), ?1)"
-    return _ids(history, f"SELECT id FROM spec WHERE id BETWEEN {begin} AND ?2 AND id + size > ?1", first, last)
+    begin = "coalesce((SELECT max(id) FROM spec WHERE id <= ?), ?)"
+    query = f"SELECT id FROM spec WHERE id BETWEEN {begin} AND ? AND id + size > ?"
+    return _ids(history, query, first, first, last, first)
 
 
 def last_of(history: History, user: str, count: int) -> list[int]:
