@@ -6,7 +6,7 @@ import os
 import shlex
 
 from gflowctl.admin import slurm_parts, slurm_script
-from gflowctl.view import dependencies, jobs, kept, roles, views
+from gflowctl.view import dependencies, jobs, kept_submission, roles, views
 from gflowd.core.errors import Refused
 from gflowd.core.job.dependencies import AFTER, AFTERCORR, ANY, SINGLETON, Needs
 from gflowd.core.job.value import Value
@@ -221,9 +221,9 @@ def _copy(context: Context, job: Job, place: str) -> None:
     spec = job.spec
     env = f"{slurm_script.ENVIRONMENTS}/{spec.env}.sh"
     if not os.path.exists(os.path.join(place, env)):
-        _put(place, env, slurm_script.environment(kept.environment(context.state, spec).split(b"\0")))
+        _put(place, env, slurm_script.environment(kept_submission.environment(context.state, spec).split(b"\0")))
     if spec.script is not None:
-        _put(place, f"{slurm_script.SCRIPTS}/{spec.script}", kept.script(context.state, spec), mode=0o700)
+        _put(place, f"{slurm_script.SCRIPTS}/{spec.script}", kept_submission.script(context.state, spec), mode=0o700)
 
 
 def _put(place: str, name: str, content: bytes, *, mode: int = 0o600) -> None:

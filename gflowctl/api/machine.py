@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 def why(view: View, job: Job) -> str | None:
     """As `Queue.why`: the reason, and what `show` says of the job's place in line."""
     from gflowctl.machine import explanations
-    from gflowctl.output import standing
+    from gflowctl.output import place_in_line
 
     found = reasons.reason(view, job)
     lines = [] if found is None else [explanations.Explainer(view).words(job, found)]
     if reasons.rank(view, job) is not None:
-        lines += [f"{key}: {text}" for key, text in standing.lines(view, job)]
+        lines += [f"{key}: {text}" for key, text in place_in_line.lines(view, job)]
     return "\n".join(lines) or None
 
 

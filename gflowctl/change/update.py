@@ -7,7 +7,7 @@ import time
 
 from gflowctl.options import job_options
 from gflowctl.submit import capture
-from gflowctl.view import jobs, kept
+from gflowctl.view import jobs, kept_submission
 from gflowd import paths
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job.dependencies import NOTHING
@@ -201,7 +201,7 @@ class Request:
 
     def _check_what_is_run(self, job: Job, spec: Spec, limits: validation.Limits) -> None:
         try:
-            variables = kept.environment(self.context.state, spec).split(b"\0")
+            variables = kept_submission.environment(self.context.state, spec).split(b"\0")
         except OSError:
             variables = []
         validation.check_size(spec.command, variables)

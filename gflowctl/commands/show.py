@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from gflowctl.options import arguments
 from gflowctl.output import descriptions, json_records, render
-from gflowctl.view import jobs, kept, lookup
+from gflowctl.view import jobs, kept_submission, lookup
 from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
 from gflowd.core.job.model import Begun, Ended
@@ -115,7 +115,7 @@ def _script(context: Context, job: Job) -> bytes:
         command = descriptions.command_line(job.spec.command)
         raise Refused(f"job {jobs.label(job)} runs a command, not a script: {command}")
     context.check_own(job.spec, jobs.label(job))
-    return _kept(kept.script, context, job, "script")
+    return _kept(kept_submission.script, context, job, "script")
 
 
 def _environment(args: argparse.Namespace, context: Context, job: Job, *, named: bool) -> str:
@@ -130,7 +130,7 @@ def _variables(args: argparse.Namespace, context: Context, job: Job) -> dict[str
     from gflowctl.output import environment
 
     context.check_own(job.spec, jobs.label(job))
-    data = _kept(kept.environment, context, job, "environment")
+    data = _kept(kept_submission.environment, context, job, "environment")
     return environment.variables(data, masked=not args.unmask)
 
 

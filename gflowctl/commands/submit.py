@@ -257,7 +257,7 @@ def _stay(answer: Answer, context: Context, ids: range) -> int:
 
     status = jobs.exit_status(follow.follow(context, ids[0])) if answer.follow else follow.wait(context, ids) or 0
     if status:
-        from gflowctl.submit import endings
+        from gflowctl.submit import wait_report
 
-        endings.tell(context, ids)
+        wait_report.tell(context, ids)
     return status

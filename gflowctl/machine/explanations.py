@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gflowctl.machine import drain, quotas
-from gflowctl.output import descriptions, standing
+from gflowctl.output import descriptions, place_in_line
 from gflowctl.view import dependencies, jobs, views
 from gflowctl.view import reasons as why_jobs
 from gflowd.core.job import reasons
@@ -51,7 +51,7 @@ class Explainer:
         explain = WORDS.get(why) or WORDS.get(reasons.name(why))
         said = None if explain is None else explain(self, job, why)
         whole = descriptions.reason(why) if said is None else f"{why} ({said})"
-        advice = standing.advice(self._view, job) if reasons.name(why) in ADVISED else None
+        advice = place_in_line.advice(self._view, job) if reasons.name(why) in ADVISED else None
         return whole if advice is None else f"{whole}; {advice}"
 
     def _local(self, at: float) -> str:

@@ -77,9 +77,9 @@ def _state(view: View, job: Job, explain: Explain, *, color: bool) -> Iterator[t
     if why := why_jobs.reason(view, job):
         yield "Reason", render.escape(explain(job, why))
     if why_jobs.rank(view, job) is not None:
-        from gflowctl.output import standing
+        from gflowctl.output import place_in_line
 
-        yield from standing.lines(view, job)
+        yield from place_in_line.lines(view, job)
     phase = job.phase
     if isinstance(phase, Ended) and phase.exit_code is not None:
         yield "Exit code", str(phase.exit_code)

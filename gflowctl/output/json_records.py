@@ -101,9 +101,9 @@ def passing_values(view: View, job: Job) -> dict[str, Any]:
     """
     rank, points = reasons.rank(view, job), None
     if rank is not None:
-        from gflowctl.output import standing
+        from gflowctl.output import place_in_line
 
-        points = standing.points(view, job)
+        points = place_in_line.points(view, job)
     return {
         "reason": reasons.reason(view, job), "time_left": view.time_left(job),
         "expected_start": reasons.expected_start(view, job), "rank": rank, "score": points,

@@ -1,4 +1,4 @@
-"""All jobs as a user sees them: which exist, and in what state; `reasons` says why. Never writes.
+"""All jobs as a user sees them: which exist; `reasons` says why they wait. Never writes.
 
 Reads the snapshot, and behind it the history on request.
 """

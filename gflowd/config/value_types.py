@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gflowd.core.errors import Refused
 from gflowd.core.syntax import durations, memory
+from gflowd.paths import SOCKET_PATH_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,6 @@ SIMULATED_MEMORY_MB = 24 * 1024  # of each simulated GPU, by default
 MOST_GPUS = 1024
 LONGEST_PROJECT = 64
 LONGEST_USER = 256
-LONGEST_SOCKET = 107  # bytes: sun_path of unix(7) less its closing zero
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _GPU_RANGE = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?")
@@ -183,8 +183,8 @@ def local_address(*, unset: str) -> ValueType:
         import ipaddress
 
         if isinstance(value, str) and value.startswith("/") and value.isprintable():
-            if len(os.fsencode(value)) > LONGEST_SOCKET:
-                raise Refused(f"{shown(value)} is too long for a socket (at most {LONGEST_SOCKET} bytes)")
+            if len(os.fsencode(value)) > SOCKET_PATH_LIMIT:
+                raise Refused(f"{shown(value)} is too long for a socket (at most {SOCKET_PATH_LIMIT} bytes)")
             return value
         host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
         host = "127.0.0.1" if host == "localhost" else host.removeprefix("[").removesuffix("]")

@@ -6,7 +6,7 @@ import os
 
 from gflowctl.output import render
 from gflowctl.slurm.control import changes
-from gflowctl.view import jobs, kept, views
+from gflowctl.view import jobs, kept_submission, views
 from gflowd.core.errors import Refused
 
 TYPE_CHECKING = False
@@ -54,7 +54,7 @@ def script(context: Context, job: Job) -> bytes:
     if spec.script is not None:
         context.check_own(spec, jobs.label(job))
         try:
-            return kept.script(context.state, spec)
+            return kept_submission.script(context.state, spec)
         except OSError as error:
             raise Refused(f"job script retrieval failed: {error.strerror}") from None
     if spec.command[:2] == ("sh", "-c") and len(spec.command) == 3:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gflowctl.machine import explanations, job_details
 from gflowctl.output import used
-from gflowctl.view import jobs, kept
+from gflowctl.view import jobs, kept_submission
 from gflowctl.view import reasons as why_jobs
 from gflowctl.web import log_pieces
 from gflowctl.web.pages import queue
@@ -115,7 +115,7 @@ def _script(view: View, job: Job) -> str | None:
     if job.spec.script is None:
         return None
     with suppress(OSError):
-        return log_pieces.plain(kept.script(view.context.state, job.spec)[:LONGEST_SCRIPT])
+        return log_pieces.plain(kept_submission.script(view.context.state, job.spec)[:LONGEST_SCRIPT])
     return None
 
 

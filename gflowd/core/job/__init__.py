@@ -1,1 +1,1 @@
-"""What a job is: spec, wish and phase, arrays, dependencies, retries, reasons, records. Decides nothing."""
+"""What a job is: spec, wish, phase and the state of these; arrays, dependencies, retries, reasons, records."""

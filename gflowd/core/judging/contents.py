@@ -9,9 +9,10 @@ from gflowd.core.request import validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from gflowd.core.job.model import Spec
+    from gflowd.core.judging.policy import Policy
 
 NO_DEPENDENCIES = "--repeat cannot be combined with dependencies: each run waits for the one before"
 NO_DEADLINE = "--repeat cannot be combined with --deadline, which is one moment; --time limits each run"
@@ -30,6 +31,12 @@ def check(spec: Spec, changed: Iterable[str] | None = None) -> None:
     for fitting, rule in _RULES:
         if fields is None or not fields.isdisjoint(fitting):
             rule(spec)
+
+
+def check_urls(policy: Policy, urls: Sequence[str]) -> None:
+    """Raises `Refused` for URLs to be told of a job where only mail is sent: it is root that would call them."""
+    if urls and not policy.notify_urls:
+        raise Refused("no URLs are called for jobs here, only mail is sent (notify_urls in [shared])")
 
 
 def _check_patterns(spec: Spec) -> None:

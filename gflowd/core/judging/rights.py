@@ -7,7 +7,7 @@ from gflowd.core.judging.policy import EVERYONE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from typing import Any
 
     from gflowd.core.judging.peer import Peer
@@ -67,12 +67,6 @@ def check_priority(peer: Peer, policy: Policy, priority: int) -> None:
     """Raises `Refused` for a priority that is an operator's to give."""
     if priority > policy.top_priority:
         check_operator(peer, PRIORITY.format(most=policy.top_priority))
-
-
-def check_urls(policy: Policy, urls: Sequence[str]) -> None:
-    """Raises `Refused` for URLs to be told of a job where only mail is sent: it is root that would call them."""
-    if urls and not policy.notify_urls:
-        raise Refused("no URLs are called for jobs here, only mail is sent (notify_urls in [shared])")
 
 
 def check_reserve(peer: Peer, policy: Policy, user: str) -> None:

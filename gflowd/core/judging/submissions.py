@@ -30,7 +30,7 @@ def judged(spec: Spec, standing: Standing, terms: Terms) -> Spec:
     made = contents.settled(spec, terms.limits)
     validation.check_deadline(made, terms.now)
     rights.check_priority(peer, terms.policy, made.priority)
-    rights.check_urls(terms.policy, made.notify)
+    contents.check_urls(terms.policy, made.notify)
     if made.needs is not None:
         dependencies.check(made.needs, made.family, standing, terms.past)
     if made.redone_from is not None and standing.knows(made.redone_from):

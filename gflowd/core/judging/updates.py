@@ -106,7 +106,7 @@ def _check_overrides(standing: Standing, ids: Sequence[int], old: Spec, new: Spe
 def _check_rights(peer: Peer, policy: Policy, old: Spec, new: Spec, changed: Sequence[str], *, waits: bool) -> None:
     """Raises `Refused` for what is only an operator's, or only the owner's."""
     if "notify" in changed:
-        rights.check_urls(policy, new.notify)
+        contents.check_urls(policy, new.notify)
     if "priority" in changed:
         rights.check_priority(peer, policy, new.priority)
     if not waits and "time_limit" in changed and is_raised(old.time_limit, new.time_limit):

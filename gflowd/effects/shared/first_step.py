@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from gflowd import paths
 from gflowd.effects.attempt import detached
 from gflowd.effects.attempt.tmux import Session, TmuxFailed, configuration_of_job
-from gflowd.effects.shared import attempt_directory, given
+from gflowd.effects.shared import attempt_directory, given_files
 
 if TYPE_CHECKING:
     from gflowd.core.execution.observations import Key
@@ -58,7 +58,7 @@ def write_in_tmux(state: State, key: Key, name: str, owner: Account) -> str:
         bell=attempt_directory.bell(state, key),
     )
     configuration = _ours(state, key, CONFIGURATION)
-    given.write(configuration, _bytes(configuration_of_job(session, socket)), owner, 0o400)
+    given_files.write(configuration, _bytes(configuration_of_job(session, socket)), owner, 0o400)
     words = {"tmux": tmux, "socket": socket, "configuration": configuration}
     return _write(state, key, _TMUX % {name: shlex.quote(word) for name, word in words.items()}, owner)
 
@@ -70,7 +70,7 @@ def command(path: str) -> tuple[str, ...]:
 
 def _write(state: State, key: Key, text: str, owner: Account) -> str:
     path = _ours(state, key, BEGIN)
-    given.write(path, _bytes(text), owner, 0o500)
+    given_files.write(path, _bytes(text), owner, 0o500)
     return path
 
 

@@ -17,7 +17,7 @@ from gflowd.effects.cluster.intents import Intents
 from gflowd.effects.cluster.reach import Reach
 from gflowd.workers.base import Turn
 from gflowd.workers.cluster_bridge.mirror import Mirror
-from gflowd.workers.cluster_bridge.place import Place
+from gflowd.workers.cluster_bridge.remote_directory import Place
 from gflowd.workers.cluster_bridge.remote_setup import RemoteSetup
 from gflowd.workers.cluster_bridge.upkeep import Upkeep
 

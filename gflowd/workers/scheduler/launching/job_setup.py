@@ -19,7 +19,7 @@ from gflowd.core.slurm import front_ends, job_variables, site
 from gflowd.core.syntax import filename_patterns
 from gflowd.effects.attempt import slurm_programs
 from gflowd.effects.attempt.tmux import TERM
-from gflowd.effects.shared import attempt_directory, given
+from gflowd.effects.shared import attempt_directory, given_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,29 +147,29 @@ class JobSetup:
         if owner is None:
             paths.private_directory(directory)
         else:
-            given.directory(directory, owner)
+            given_files.directory(directory, owner)
         return directory
 
     def _environment_script(self, name: str, owner: Account | None) -> str:
         """The environment as a script beside its file, written once for all jobs that share it."""
         source = self._state.environment(name, None if owner is None else owner.uid)
         path = f"{source}.sh"
-        if not (os.path.exists(path) if owner is None else given.is_there(path)):
+        if not (os.path.exists(path) if owner is None else given_files.is_there(path)):
             if owner is None:
                 script = job_script.environment_script(paths.read_private(source))
                 paths.replace_file(path, script, durable=True)
             else:
-                content = given.read(source, owner, protocol.TAIL_LIMIT)
+                content = given_files.read(source, owner, protocol.TAIL_LIMIT)
                 if paths.content_name(content) != name:
                     raise Refused(f"{source} is not what was submitted any more")
-                given.write(path, job_script.environment_script(content), owner, 0o400, durable=True)
+                given_files.write(path, job_script.environment_script(content), owner, 0o400, durable=True)
         return path
 
 
 def _head(path: str, owner: Account | None) -> bytes:
     """The begin of a kept script. Raises OSError."""
     if owner is not None:
-        return given.read(path, owner, LONGEST_FIRST_LINE)
+        return given_files.read(path, owner, LONGEST_FIRST_LINE)
     with open(path, "rb") as file:
         return file.read(LONGEST_FIRST_LINE)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gflowd.effects.shared import given
+from gflowd.effects.shared import given_files
 from gflowd.effects.shared.account import Account
 
 if TYPE_CHECKING:
@@ -17,15 +17,15 @@ OTHER = Account(os.getuid() + 1, os.getgid(), "other")
 
 def test_a_file_is_given_whole(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    given.write(str(path), b"one", SELF, 0o500)
-    given.write(str(path), b"two", SELF, 0o400, durable=True)
+    given_files.write(str(path), b"one", SELF, 0o500)
+    given_files.write(str(path), b"two", SELF, 0o400, durable=True)
     assert (path.read_bytes(), path.stat().st_mode & 0o777, os.listdir(tmp_path)) == (b"two", 0o400, ["file"])
-    assert [given.read(str(path), SELF, most) for most in (2, 3, 4)] == [b"tw", b"two", b"two"]
+    assert [given_files.read(str(path), SELF, most) for most in (2, 3, 4)] == [b"tw", b"two", b"two"]
     with pytest.raises(PermissionError):
-        given.read(str(path), OTHER, 3)
+        given_files.read(str(path), OTHER, 3)
     path.chmod(0o444)
     with pytest.raises(PermissionError):
-        given.read(str(path), SELF, 3)
+        given_files.read(str(path), SELF, 3)
 
 
 def test_nothing_is_given_through_a_link(tmp_path: Path) -> None:
@@ -34,17 +34,17 @@ def test_nothing_is_given_through_a_link(tmp_path: Path) -> None:
     for link, target in (("directory", "there"), ("read", "file")):
         (tmp_path / link).symlink_to(tmp_path / target)
     with pytest.raises(OSError, match=r"Not a directory|symbolic"):
-        given.directory(str(tmp_path / "directory"), SELF)
+        given_files.directory(str(tmp_path / "directory"), SELF)
     with pytest.raises(OSError, match="symbolic"):
-        given.read(str(tmp_path / "read"), SELF, 1)
-    given.write(str(tmp_path / "read"), b"y", SELF, 0o600)
+        given_files.read(str(tmp_path / "read"), SELF, 1)
+    given_files.write(str(tmp_path / "read"), b"y", SELF, 0o600)
     assert (tmp_path / "file").read_text() == "x"
 
 
 def test_what_is_left_of_a_failure_is_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").mkdir()
     with pytest.raises(OSError, match="directory"):
-        given.write(str(tmp_path / "file"), b"x", SELF, 0o600)
+        given_files.write(str(tmp_path / "file"), b"x", SELF, 0o600)
     assert os.listdir(tmp_path) == ["file"]
 
 
@@ -52,7 +52,7 @@ def test_what_is_left_of_a_failure_is_nothing(tmp_path: Path) -> None:
 def test_a_directory_is_given_once_and_to_one(tmp_path: Path) -> None:
     path = tmp_path / "of them"
     for _ in range(2):
-        given.directory(str(path), OTHER)
+        given_files.directory(str(path), OTHER)
     assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (OTHER.uid, 0o700)
     with pytest.raises(FileExistsError):
-        given.directory(str(path), Account(OTHER.uid + 1, 0, "third"))
+        given_files.directory(str(path), Account(OTHER.uid + 1, 0, "third"))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gflowctl.output import standing
+from gflowctl.output import place_in_line
 from gflowd.core.job import codec
 
 if TYPE_CHECKING:
@@ -239,4 +239,4 @@ def test_who_waits_for_something_else_or_runs_is_in_no_line(up: Ctl) -> None:
 
 def test_numbers_have_their_endings() -> None:
     wanted = {1: "1st", 2: "2nd", 3: "3rd", 4: "4th", 11: "11th", 12: "12th", 21: "21st", 112: "112th", 103: "103rd"}
-    assert {number: standing.ordinal(number) for number in wanted} == wanted
+    assert {number: place_in_line.ordinal(number) for number in wanted} == wanted
