@@ -63,7 +63,7 @@ class Archive:
         self, inject: tuple[str, ...], begin: Callable[[], object], over: Callable[[], object]
     ) -> tuple[list[str], bool]:
         """The same for whatever `begin` sets off."""
-        pid, seen = self.machine.pids()["scheduler"], self.machine.root / "strace"
+        pid, seen = self.machine.worker("scheduler"), self.machine.root / "strace"
         files = [f"{self.machine.state.history}{ending}" for ending in ("", "-wal", "-shm", "-journal")]
         paths = [word for file in files for word in ("-P", file)]
         words = [str(STRACE), "-o", str(seen), f"-etrace={CALLS}", *inject, *paths, "-p", str(pid)]

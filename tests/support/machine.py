@@ -189,6 +189,10 @@ class Machine:
         pids = {worker["name"]: worker["pid"] for worker in found["workers"] if worker["pid"]}
         return {"supervisor": found["pid"], **pids} if found["running"] else {}
 
+    def worker(self, name: str) -> int:
+        """The pid of a worker, as soon as there is one."""
+        return eventually(lambda: self.pids().get(name) or 0)
+
     @property
     def tmux_socket(self) -> str:
         return str(Path(self.state.default_run()) / "tmux.sock")

@@ -315,7 +315,7 @@ def test_beside_a_daemon_a_snapshot_that_is_gone_is_not_begun_anew(machine: Mach
     machine.start()
     kept = machine.submit("--hold", "--wrap", "exit 3")
     eventually(lambda: json.loads(Path(machine.state.observed).read_bytes())["next_id"] == kept + 1)
-    scheduler = machine.pids()["scheduler"]
+    scheduler = machine.worker("scheduler")
     kill(scheduler, signal.SIGSTOP)
     try:
         Path(machine.state.snapshot).unlink()

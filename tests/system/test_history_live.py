@@ -106,8 +106,7 @@ def test_kill_nine_of_the_scheduler_as_jobs_leave_loses_and_doubles_none(leaving
     ids: list[int] = []
     for _ in range(4):
         submitting = leaving.begin_many(10)
-        eventually(lambda: leaving.pids().get("scheduler"))
-        kill(leaving.pids()["scheduler"])
+        kill(leaving.worker("scheduler"))
         ids += leaving.submitted(submitting)
     assert leaving.wait(*ids) == 0
     left(leaving, *ids)

@@ -50,7 +50,7 @@ def test_the_events_of_a_job_over_kills_and_restarts(machine: Machine) -> None:
     machine.ctl("cancel", str(held))
     machine.start()
     eventually(lambda: len(story(machine, held)) == 121)
-    end(machine.pids()["scheduler"])
+    end(machine.worker("scheduler"))
     last = machine.submit("true")
     machine.wait(last)
     eventually(lambda: story(machine, last) == ["submitted", "started", "ended"])

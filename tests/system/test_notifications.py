@@ -38,7 +38,7 @@ def test_the_notifier_comes_when_a_job_asks_and_loses_nothing_when_killed(
     job = machine.submit("--notify", f"http://127.0.0.1:{web.port}/", "--mail-user", "ada@box.test", str(script))
     machine.wait(job)
     eventually(web.got)
-    kill(machine.pids()["notifier"])
+    kill(machine.worker("notifier"))
     web.answers(200)
     eventually(lambda: len(web.got()) >= 2)
     first, *_, last = ({**each, "body": json.loads(base64.b64decode(each["body"]))} for each in web.got())

@@ -222,7 +222,8 @@ def test_a_lost_gpu_is_faulty_alone_and_its_job_goes_on(machine: Machine, cards:
     assert "when it responds again" in machine.refused(1, "gpus", "resume", "0")
     second = machine.submit("-g", "1", "--wrap", SHOW)
     machine.until(second, "running")
-    assert machine.log(second).decode() == f"{cards.uuids['b']}\n", "CUDA does not count the lost one"
+    shown = eventually(lambda: machine.log(second).decode())
+    assert shown == f"{cards.uuids['b']}\n", "CUDA does not count the lost one"
     third = machine.submit("-g", "2", "--wrap", "true")
     machine.open_gate()
     assert machine.wait(first, second) == 0
@@ -345,7 +346,7 @@ def test_a_driver_that_kills_the_poller_kills_nothing_else(machine: Machine, car
 @pytest.mark.soak
 def test_a_poller_that_hangs_is_replaced(machine: Machine, cards: Cards) -> None:
     start(machine)
-    before = machine.pids()["gpu_poller"]
+    before = machine.worker("gpu_poller")
     cards.say("hang")
     eventually(lambda: not alive(before), within=90)
     cards.say()
@@ -373,7 +374,7 @@ def test_gpus_stay_known_until_another_poller_has_looked(machine: Machine, cards
     waiting = [machine.submit("-g", "1", "true")]
     for is_reload in (True, False):
         cards.say("hang")
-        before = machine.pids()["gpu_poller"]
+        before = machine.worker("gpu_poller")
         if is_reload:
             machine.gflowd("reload")
         else:
@@ -392,7 +393,7 @@ def test_a_lost_gpu_is_not_forgotten_with_the_poller_that_saw_it(machine: Machin
     start(machine)
     cards.set("a", error=15)
     eventually(lambda: states(machine) == ["faulty", "idle"], news=machine.news)
-    before = machine.pids()["gpu_poller"]
+    before = machine.worker("gpu_poller")
     os.kill(before, signal.SIGKILL)
     eventually(lambda: machine.pids().get("gpu_poller", before) != before)
     cards.set("a", error=None)
@@ -423,7 +424,7 @@ def test_the_gpus_of_a_job_survive_the_scheduler(machine: Machine, cards: Cards)
     start(machine)
     first = machine.submit("-g", "2", "--wrap", SHOW)
     machine.until(first, "running")
-    os.kill(machine.pids()["scheduler"], signal.SIGKILL)
+    os.kill(machine.worker("scheduler"), signal.SIGKILL)
     second = machine.submit("-g", "1", "true")
     eventually(lambda: reason(machine, second) == "Resources", news=machine.news)
     assert states(machine) == ["busy", "busy"]

@@ -37,7 +37,7 @@ def test_a_runtime_directory_that_is_cleared_away_is_made_again(machine: Machine
     machine.env["GFLOW_RUNTIME_DIR"] = str(run)
     machine.start()
     assert machine.result("echo", "one") == "one\n"
-    manager = machine.pids()["manager"]
+    manager = machine.worker("manager")
     shutil.rmtree(run)
     machine.gflowd("reload")  # wakes it
     eventually((run / "bell").exists)
@@ -56,7 +56,7 @@ def test_a_runtime_directory_that_another_file_took_ends_the_daemon(machine: Mac
     supervisor = machine.pids()["supervisor"]
     shutil.rmtree(run)
     run.write_text("not a directory")
-    kill(machine.pids()["manager"])
+    kill(machine.worker("manager"))
     eventually(lambda: not alive(supervisor))
     assert "cannot be created again" in machine.daemon_log()
     eventually(lambda: not machine.processes())

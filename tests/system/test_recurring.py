@@ -111,7 +111,7 @@ def test_a_series_outlives_killed_schedulers_without_a_run_lost_or_doubled(up: M
     series = up.submit(*OFTEN, "--wrap", "echo $GFLOW_JOB_ID >>ran")
     for count in (1, 2):
         eventually(lambda count=count: len(up.lines("ran")) >= count)  # type: ignore[misc]
-        kill(up.pids()["scheduler"])
+        kill(up.worker("scheduler"))
     eventually(lambda: len(up.lines("ran")) >= 4)
     up.ctl("cancel", str(series))
     found = runs(up, series)

@@ -37,7 +37,7 @@ def test_running_jobs_go_on_through_the_loss_of_the_snapshot(own: Machine) -> No
     own.until(running, "running")
     queued = own.submit("-d", str(running), "--no-auto-cancel", "--wrap", "true")
     own.ctl("backup", "b.tar")
-    kill(own.pids()["scheduler"])
+    kill(own.worker("scheduler"))
     own.submit("--hold", "true")  # is lost
     told = eventually(lambda: event_ids(own, "job_submitted")[2:])
     assert "gflowd stop" in own.refused(1, "restore", "--force", "b.tar")

@@ -263,7 +263,7 @@ def test_a_second_interrupt_at_once_cancels_a_deaf_job(up: Machine) -> None:
 
 
 def test_a_second_interrupt_cancels_a_job_whose_start_nobody_records(up: Machine) -> None:
-    observer = up.pids()["zombie_detector"]
+    observer = up.worker("zombie_detector")
     kill(observer, signal.SIGSTOP)
     try:
         with begun(up, "--grace", "1s", "--", *SH, "trap '' INT; echo ready; exec sleep 1000") as running:

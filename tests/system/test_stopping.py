@@ -56,7 +56,7 @@ def test_an_enforcer_killed_in_between_sends_nothing_twice(own: Machine) -> None
     own.ctl("cancel", str(job_id))
     for seen in (["SIGINT"], ["SIGINT", "SIGTERM"]):
         eventually(lambda seen=seen: own.lines("got")[: len(seen)] == seen)
-        pid = own.pids()["timeout_enforcer"]
+        pid = own.worker("timeout_enforcer")
         kill(pid)
         eventually(lambda pid=pid: own.pids().get("timeout_enforcer", pid) != pid)
     assert own.wait(job_id) == 130

@@ -127,8 +127,8 @@ def test_how_tasks_end_is_told_and_the_greatest_is_the_status(srun: Run, job: Ct
     assert sorted(done.stderr.splitlines()) == [
         f"srun: error: {NODE}: task {task}: Exited with exit code {task + 3}" for task in (0, 1)
     ]
-    done = srun("-n2", "sh", "-c", "kill -9 $$")
-    assert (done.returncode, done.stderr) == (137, f"srun: error: {NODE}: tasks 0-1: Killed\n")
+    together = (137, f"srun: error: {NODE}: tasks 0-1: Killed\n")  # when both have ended within a moment
+    eventually(lambda: (done := srun("-n2", "sh", "-c", "kill -9 $$")) and (done.returncode, done.stderr) == together)
     done = srun("-n2", "sh", "-c", "[ $SLURM_PROCID = 0 ] && kill $$; exit 3")
     assert done.returncode == 143
     done = srun("-n2", "no-such-program")

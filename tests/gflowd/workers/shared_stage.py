@@ -103,7 +103,7 @@ def shared_jobs(wiring: Wiring) -> Iterator[SharedJobs]:
     state.share(Shared(spool=str(place)))
     os.mkdir(state.jobs, 0o711)
     os.chmod(state.jobs, 0o711)
-    config = replace(wiring.config, shared_launcher="own", start_grace=0.2)
+    config = replace(wiring.config, shared_launcher="own", start_grace=60.0)
     made = SharedJobs(replace(wiring, state=state, runtime=Runtime(str(place)), config=config), groups, place)
     try:
         yield made

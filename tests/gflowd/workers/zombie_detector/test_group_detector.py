@@ -7,6 +7,7 @@ import select
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,14 @@ def jobs(wiring: Wiring) -> Iterator[SharedJobs]:
 def detector(jobs: SharedJobs) -> Iterator[Worker]:
     made = zombie_detector.open(jobs.wiring)
     assert isinstance(made, GroupDetector)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def impatient(jobs: SharedJobs) -> Iterator[Worker]:
+    """One that bars what does not begin at once."""
+    made = zombie_detector.open(replace(jobs.wiring, config=replace(jobs.wiring.config, start_grace=0.2)))
     yield made
     made.close()
 
@@ -110,7 +119,7 @@ def forge(jobs: SharedJobs, name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("whose", ["a stranger's", "another boot's"])
-def test_a_forged_beginning_counts_for_nothing_and_is_barred(jobs: SharedJobs, detector: Worker, whose: str) -> None:
+def test_a_forged_beginning_counts_for_nothing_and_is_barred(jobs: SharedJobs, impatient: Worker, whose: str) -> None:
     jobs.prepare(1, "true")
     job = live(1, uid=UID)
     boot = proc.boot_id()
@@ -119,8 +128,8 @@ def test_a_forged_beginning_counts_for_nothing_and_is_barred(jobs: SharedJobs, d
         eventually(lambda: jobs.groups.is_populated(job.key))
         boot = "another"
     forge(jobs, "pid", f"{boot} {proc.stat(os.getpid()).decode()}")
-    assert look(detector, job) is None
-    barred = until(detector, job, "barred")
+    assert look(impatient, job) is None
+    barred = until(impatient, job, "barred")
     assert barred.started is None
     eventually(lambda: not jobs.groups.is_populated(job.key))
     assert not jobs.own(1).joinpath("barred").exists()
@@ -189,5 +198,5 @@ def test_a_start_that_is_forged_to_be_late_is_no_later_than_the_group(jobs: Shar
     assert seen.started.mono <= time.monotonic() + 1
 
 
-def test_a_record_without_a_user_holds_nobody_up(jobs: SharedJobs, detector: Worker) -> None:
-    assert until(detector, live(1), "barred").started is None
+def test_a_record_without_a_user_holds_nobody_up(impatient: Worker) -> None:
+    assert until(impatient, live(1), "barred").started is None
