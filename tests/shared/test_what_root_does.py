@@ -86,14 +86,23 @@ def is_below(path: str, patterns: tuple[str, ...]) -> bool:
 
 def wrong(found: list[Call], homes: str, fine: tuple[str, ...] = ()) -> list[str]:
     """What root did that it must not: anything in a home, and changes where users may write."""
-    return [
-        call.text
-        for call in found
-        if call.uid == 0
-        for path in call.paths()
+    ours: set[str] = set()  # directories for users that root has made, and has not given away yet
+    return [call.text for call in found if call.uid == 0 and is_wrong(call, homes, fine, ours)]
+
+
+def is_wrong(call: Call, homes: str, fine: tuple[str, ...], ours: set[str]) -> bool:
+    """`ours` is brought up to date."""
+    paths = list(call.paths())
+    if call.text.startswith("mkdir") and " = -1 " not in call.text:
+        ours.update(path for path in paths if is_below(f"{path}/", OF_USERS) and not is_below(path, OF_USERS))
+    if call.text.startswith("fchown"):
+        ours.difference_update(paths)
+    return any(
+        is_below(path, (f"{homes}/*",))
+        or (call.is_change and is_below(path, OF_USERS) and not path.startswith(tuple(f"{place}/" for place in ours)))
+        for path in paths
         if not path.startswith(fine)
-        and (is_below(path, (f"{homes}/*",)) or (call.is_change and is_below(path, OF_USERS)))
-    ]
+    )
 
 
 def test_the_rule_finds_what_it_is_for() -> None:
@@ -105,10 +114,17 @@ def test_the_rule_finds_what_it_is_for() -> None:
         "8 vfork( <unfinished ...>",
         '9 openat(AT_FDCWD</home/gfa/work>, "out", O_WRONLY|O_CREAT, 0600) = 5',
         "8 <... vfork resumed>) = 9",
+        '7 mkdir("/var/spool/gflow/jobs/1/1", 0711) = 0',
+        '7 mkdirat(5</var/spool/gflow/jobs/1/1>, "u", 0700) = 0',
+        '7 openat(6</var/spool/gflow/jobs/1/1/u>, "./used", O_WRONLY|O_CREAT, 0600) = 7',
+        "7 fchown(7</var/spool/gflow/jobs/1/1/u/used>, 60001, 60001) = 0",
+        "7 fchown(6</var/spool/gflow/jobs/1/1/u>, 60001, 60001) = 0",
         "7 <... clone resumed>, child_tidptr=0x7f) = 8",
         '8 openat(AT_FDCWD</home/gfa/work>, "out", O_WRONLY|O_CREAT, 0600) = 5',
     ]
     assert wrong(calls(lines), "/home") == []
+    late = '7 openat(6</var/spool/gflow/jobs/1/1/u>, "./used", O_WRONLY|O_CREAT, 0600) = 7'
+    assert len(wrong(calls([*lines, late]), "/home")) == 1
     for bad in (
         'openat(5</var/spool/gflow/jobs/1/1/u>, "log", O_RDWR) = 6',
         "fchown(5</var/spool/gflow/users/60001/relays/x>, 0, 0) = 0",

@@ -94,11 +94,39 @@ def begin_all_kinds(person: Person) -> list[int]:
 @pytest.fixture
 def small() -> Iterator[SharedMachine]:
     """A machine whose spool, and nothing else, is a file system of 8 MiB."""
-    with new_shared_machine(executor={"type": "process"}) as machine:
+    with new_shared_machine(executor={"type": "process"}, gpu={"simulate": "1"}) as machine:
         made = machine.as_user("root").sh(f"mkdir {SPOOL} && mount -t tmpfs -o mode=711,size=8M spool {SPOOL}")
         assert made.returncode == 0, made
         machine.start()
         yield machine
+
+
+@pytest.mark.parametrize("executor", ["process", *(["tmux"] if TMUX else [])])
+@pytest.mark.parametrize("of", ["bytes", "inodes"])
+def test_jobs_that_end_while_the_spool_is_full_have_ended_and_give_their_gpu_on(
+    small: SharedMachine, of: str, executor: str
+) -> None:
+    gfa, gfb, root = (small.as_user(name) for name in ("gfa", "gfb", "root"))
+    script = str(gfb.write("job.sh", "#!/bin/sh\nuntil [ -e go ]; do sleep 0.1; done\nexit 4\n", 0o755))
+    mine = gfa.submit("--executor", executor, "--", "sleep", "1000")
+    ends = gfb.submit("--gpus", "1", "--executor", executor, script)
+    unfound = gfb.submit("--executor", executor, "--", "sh", "-c", "until [ -e go ]; do sleep 0.1; done; no-such-thing")
+    following = gfb.submit("--gpus", "1", "--executor", executor, script)
+    for person, job in ((gfa, mine), (gfb, ends), (gfb, unfound)):
+        person.until(job, "running")
+    if of == "inodes":
+        root.sh(f"mount -o remount,nr_inodes=$(($(df --output=iused {SPOOL} | tail -n 1) + 20)) {SPOOL}")
+    place = f"{SPOOL}/jobs/{mine}/1/u"
+    fill = {"bytes": "cat /dev/zero >more", "inodes": "for i in $(seq 100); do mkdir $i || exit; done"}[of]
+    assert "No space left" in gfa.sh(f"cd {place} && {fill}").stderr
+
+    gfb.write("go", "")
+    assert [gfb.ended(job)["exit_code"] for job in (ends, unfound)] == [4, 127]
+    eventually(lambda: gfb.job(following)["gpu_ids"] == [0])
+    assert gfb.job(following)["state"] == "starting", "there is no room to begin it"
+    gfa.sh(f"cd {place} && rm -r more [0-9]*")
+    assert gfb.ended(following)["exit_code"] == 4
+    assert small.daemon.poll() is None
 
 
 @pytest.mark.parametrize("where", ["jobs/{job}/1/u", "users/60001/env", "users/60001/relays", "gflow-*/{job}"])

@@ -136,7 +136,10 @@ set -C
 set +C
 %(begun)btrap : HUP INT QUIT ABRT USR1 USR2 PIPE ALRM TERM TSTP TTIN TTOU XCPU XFSZ VTALRM PROF IO
 record() {
-  until printf '%%s\\n' "$1" >"$dir/exit"; do  # a full disk must not cost the status
+  # A full disk must cost neither the status nor time. Here is room that was given beforehand, and is not given back:
+  # the record is written over what is there, and seen under its name as a whole or not at all.
+  until printf '%%s\\n' "$1" >"$dir/exit" ||
+    { printf '%%s\\n' "$1" 1<>"$dir/used" && mv -fT -- "$dir/used" "$dir/exit"; }; do
     [ -d "$dir" ] || break
     sleep 1
   done
@@ -172,6 +175,11 @@ mkfifo -m 600 %(pipes)b
 _ALONE = b"""\
 [ -t 0 ] && setsid -w true && stty -isig && exec setsid -w /bin/sh %(script)b </dev/null 2>&3 3>&-
 """
+
+# What is to be there before `job.sh` starts: room on the disk for its last words, as much as is read of them. What the
+# attempt used is written over it, or its exit record, if that has no room elsewhere.
+RESERVE = "used"
+BLANK = b" " * 4095 + b"\n"
 
 PIPES = OUT, ERR = "out", "err"  # the named pipes beside job.sh through which a job writes to files
 
@@ -224,7 +232,7 @@ _TAIL = b"""\
 code=$?
 exec 4<&- 5>&- 6>&-
 if [ -e "$dir/unfound" ]; then case $code in 126) code='126 not executable' ;; 127) code='127 not found' ;; esac; fi
-%(oom)b%(failed)b{ times; %(counted)b:; } >"$dir/used"
+%(oom)b%(failed)b{ times; %(counted)b:; } 1<>"$dir/used"
 record "$code"
 """
 

@@ -3,8 +3,8 @@
 `pid` (boot id and proc stat line), `alive` (a named pipe, open while any process of the job lives), `exit` (a status,
 with `oom` if the kernel ended it for its memory, or the shell's `not found` if no command ran; or `launch` and the
 reason why it was not even tried), `used` (what the shell knows of the CPU time of its children, and what a control
-group counted), `log`, `log.end`, `out` and `err` (named pipes, read by the process that copies them
-to files), `stop.<signal>`.
+group counted; there from the beginning, as the room for a last word on a full disk), `log`, `log.end`, `out` and `err`
+(named pipes, read by the process that copies them to files), `stop.<signal>`.
 
 Of a daemon for many users the marks and `job.sh` are in root's part, the others in the user's: `effects.shared`.
 """
@@ -24,6 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gflowd import paths
 from gflowd.core.execution import job_script, procstat, usage
 from gflowd.effects import files
 
@@ -195,12 +196,28 @@ def is_marked(directory: str, signal: str) -> bool:
     return os.path.lexists(os.path.join(directory, f"stop.{signal}"))
 
 
+def reserve(place: str, parent: int | None = None) -> int:
+    """Makes sure that `job.sh` will have room in `place`, a directory, for how it ended; returns the file that has it,
+    to be closed. `parent`: a descriptor of the directory that `place` is relative to. Raises OSError.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    fd = os.open(os.path.join(place, job_script.RESERVE), flags, 0o600, dir_fd=parent)
+    try:
+        if os.fstat(fd).st_size < len(job_script.BLANK):  # new, or left so by a disk that was full
+            paths.write_all(fd, job_script.BLANK)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
 def prepare(directory: str, script: bytes, pipes: tuple[str, ...] = ()) -> None:
     """Makes the directory, its named `pipes` and its `job.sh`, all of it or nothing. Raises OSError."""
     os.makedirs(directory, mode=0o700, exist_ok=True)
     for name in ("alive", *pipes):
         with contextlib.suppress(OSError):  # it is there, or cannot be: then job.sh does without
             os.mkfifo(os.path.join(directory, name), 0o600)
+    os.close(reserve(directory))
     files.replace(os.path.join(directory, "job.sh"), script, 0o700)
 
 

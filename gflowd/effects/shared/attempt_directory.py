@@ -54,10 +54,12 @@ def prepare(state: State, key: Key, script: bytes, owner: tuple[int, int]) -> No
     """Makes both parts of a job's directory and of the attempt's, its bell and its `job.sh`, or finds them; `owner` is
     a uid and a gid. Raises OSError.
     """
-    for directory in (state.job(key[0]), state.attempt(*key)):
-        with _ours(directory) as fd:
-            _make_own_part(fd, directory, owner)
-    with _ours(state.attempt(*key)) as fd:
+    directory = state.job(key[0])
+    with _ours(directory) as fd:
+        _make_own_part(fd, directory, owner)
+    directory = state.attempt(*key)
+    with _ours(directory) as fd:
+        _make_own_part(fd, directory, owner, for_job=True)
         _hang(fd, bell(state, key), owner)
         _write_script(fd, script, owner)
 
@@ -127,13 +129,24 @@ def _ours(directory: str) -> Iterator[int]:
         os.close(fd)
 
 
-def _make_own_part(parent: int, directory: str, owner: tuple[int, int]) -> None:
+def _make_own_part(parent: int, directory: str, owner: tuple[int, int], *, for_job: bool = False) -> None:
+    """`for_job`: with room for its last word, which is made while nobody else can enter."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(paths.OWN, 0o700, dir_fd=parent)
     path = os.path.join(directory, paths.OWN)
     fd = user_files.opened(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
+        if for_job and os.fstat(fd).st_uid == os.geteuid():
+            _give_reserve(fd, path, owner)
         _give(fd, 0o700, owner, path)
+    finally:
+        os.close(fd)
+
+
+def _give_reserve(parent: int, path: str, owner: tuple[int, int]) -> None:
+    fd = jobdir.reserve(".", parent)
+    try:
+        _give(fd, 0o600, owner, path)
     finally:
         os.close(fd)
 

@@ -48,6 +48,7 @@ class RemoteSetup(JobSetup):
         script = job_script.job_script(self.launch(job, run, None))
         os.makedirs(directory, mode=0o700, exist_ok=True)
         self._link(key, directory)
+        os.close(jobdir.reserve(directory))
         files.replace(os.path.join(directory, "job.sh"), script, EXECUTABLE)
         return directory
 

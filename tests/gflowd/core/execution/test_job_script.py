@@ -524,6 +524,32 @@ def test_a_status_that_cannot_be_written_yet_is_written_when_it_can_be(attempt: 
     assert attempt.log() == b""
 
 
+@pytest.mark.parametrize("reserved", [True, False])
+def test_a_status_for_which_there_is_no_room_goes_where_room_was_made(attempt: Attempt, reserved: bool) -> None:
+    (attempt.directory / "exit").symlink_to("missing/exit")  # it cannot be written, but can be renamed over
+    if reserved:
+        os.close(jobdir.reserve(str(attempt.directory)))
+    attempt.run(b"/bin/sh", b"-c", b"exit 5")
+    assert not (attempt.directory / "exit").is_symlink()
+    record = jobdir.exit_record(str(attempt.directory))
+    assert record is not None
+    assert (record.status, record.trouble) == (5, None)
+    assert jobdir.noted(str(attempt.directory)) is None
+    assert attempt.log() == b""
+
+
+def test_what_was_used_is_noted_in_the_room_that_was_made(attempt: Attempt) -> None:
+    os.close(jobdir.reserve(str(attempt.directory)))
+    before = (attempt.directory / "used").stat()
+    attempt.run(b"/bin/sh", b"-c", b"exit 5")
+    after = (attempt.directory / "used").stat()
+    assert (after.st_ino, after.st_size) == (before.st_ino, len(job_script.BLANK))
+    noted = jobdir.noted(str(attempt.directory))
+    assert noted is not None
+    assert noted.children is not None
+    assert attempt.exit() == b"5\n"
+
+
 def test_a_signal_to_the_whole_group_ends_the_command_and_is_recorded(attempt: Attempt) -> None:
     process = attempt.spawn(b"/bin/sh", b"-c", b"echo >here; exec sleep 30")
     wait_for(attempt.cwd / "here")

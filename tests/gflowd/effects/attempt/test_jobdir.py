@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gflowd.core.execution import job_script, usage
 from gflowd.core.job.model import Identity
 from gflowd.effects.attempt import jobdir
 
@@ -203,7 +204,26 @@ def test_the_script_is_prepared_whole_and_for_us_alone(tmp_path: Path) -> None:
         path = Path(place, "job.sh")
         assert path.read_bytes() == script
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
-        assert sorted(os.listdir(place)) == ["alive", "job.sh"]
+        assert sorted(os.listdir(place)) == ["alive", "job.sh", "used"]
+
+
+def test_room_for_the_last_word_is_made_once(tmp_path: Path) -> None:
+    room = tmp_path / "used"
+    for left in (None, b"", job_script.BLANK[:512]):  # by a disk that was full
+        if left is not None:
+            room.write_bytes(left)
+        jobdir.prepare(str(tmp_path), b"")
+        assert room.read_bytes() == job_script.BLANK
+        assert stat.S_IMODE(room.stat().st_mode) == 0o600
+    with room.open("r+b") as file:
+        file.write(b"0m0.00s")
+    written = room.read_bytes()
+    jobdir.prepare(str(tmp_path), b"")
+    assert room.read_bytes() == written, "who began meanwhile may have written there"
+    assert jobdir.noted(str(tmp_path)) == usage.Noted()
+    os.rename(room, tmp_path / "exit")
+    assert jobdir.exit_record(str(tmp_path)) is None
+    assert len(job_script.BLANK) == jobdir.LONGEST
 
 
 def test_a_disk_that_is_full_leaves_no_half_script(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gflowd.core.execution import job_script
 from gflowd.core.job.model import Identity
 from gflowd.effects import proc
 from gflowd.effects.shared import attempt_directory
@@ -67,9 +68,34 @@ def test_root_has_its_part_and_the_user_the_other(state: State) -> None:
         "7/u": own,
         "7/1": ours,
         "7/1/u": own,
+        "7/1/u/used": (UID, "-rw-------"),
         "7/1/job.sh": (UID, "-r-x------"),
         "7/1/bell": (UID, "prw-------"),
     }
+
+
+def test_room_for_the_last_word_is_made_before_the_user_can_be_there(state: State, tmp_path: Path) -> None:
+    own = Path(state.own_attempt(*KEY))
+    attempt_directory.prepare(state, KEY, b"", (UID, UID))
+    assert (own / "used").read_bytes() == job_script.BLANK
+    (tmp_path / "others").write_bytes(b"")
+    for put in (own.joinpath("used").unlink, lambda: (own / "used").symlink_to(tmp_path / "others")):
+        put()
+        attempt_directory.prepare(state, KEY, b"", (UID, UID))
+    assert (tmp_path / "others").read_bytes() == b""
+
+
+@pytest.mark.parametrize("left", [None, b"", b" " * 512])
+def test_a_root_that_was_killed_before_it_gave_the_room_away_goes_on(state: State, left: bytes | None) -> None:
+    own = Path(state.own_attempt(*KEY))
+    own.mkdir(parents=True, mode=0o700)
+    for directory in own.parents[:2]:
+        directory.chmod(0o711)
+    if left is not None:
+        (own / "used").write_bytes(left)
+        os.chown(own / "used", UID, UID)
+    attempt_directory.prepare(state, KEY, b"", (UID, UID))
+    assert ((own / "used").read_bytes(), (own / "used").stat().st_uid) == (job_script.BLANK, UID)
 
 
 @pytest.mark.parametrize("place", ["job", "attempt", "own", "link", "open"])
