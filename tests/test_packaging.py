@@ -120,6 +120,17 @@ def test_every_distribution_has_the_files_of_the_daemon_for_all_users() -> None:
         assert pam in PAM
 
 
+def test_a_gateway_at_work_is_restarted_by_an_upgrade_and_stopped_by_a_removal() -> None:
+    spec = (PACKAGING / "rpm/gflow.spec").read_text()
+    for macro in ("systemd_preun", "systemd_postun_with_restart"):
+        (units,) = re.findall(rf"(?m)^%{macro} (.*)$", spec)
+        assert {"gflowd.service", "gflow-gateway.service"} <= set(units.split())
+    for script, verb in (("postinst", "try-restart"), ("prerm", "stop")):
+        text = (PACKAGING / f"debian/gflow-system.{script}").read_text()
+        assert f"deb-systemd-invoke {verb} gflow-gateway.service" in text
+        assert text.index("#DEBHELPER#") < text.index(verb)
+
+
 def test_no_job_is_moved_out_of_its_unit_and_nothing_is_given_away_at_installation() -> None:
     assert {each.name for each in SHARED.glob("*.pam*")} == set(PAM)
     for name in PAM:
