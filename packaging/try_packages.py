@@ -40,16 +40,24 @@ dpkg-deb --root-owner-group -b . "$1"
 cd /
 rm -r /var/tmp/next
 """
+# Makes $1, gflow-system of the next version, of $0: it wants gflow of its own version.
+MAKE_NEXT_SYSTEM = f"""
+set -e
+dpkg-deb -R "$0" /var/tmp/next
+sed -i 's/^Version: .*/Version: {NEXT}-1/; s/ gflow (= [^)]*)/ gflow (= {NEXT}-1)/' /var/tmp/next/DEBIAN/control
+dpkg-deb --root-owner-group -b /var/tmp/next "$1"
+rm -r /var/tmp/next
+"""
 PATIENCE = 60.0  # seconds
 PACMAN = (
     "mkdir -p /arch/var/lib/pacman && echo '[options]' >/a.conf && pacman --config /a.conf --root /arch --noconfirm"
 )
 ENABLED = "/etc/systemd/system/multi-user.target.wants/gflowd@ada.service"
-# Other distributions' packages: how they are called, and how one is installed below /rpm or /arch. A configuration of
+# Other distributions' packages: how they are called, and how they are installed below /rpm or /arch. A configuration of
 # pacman's without options asks for no look at the free space.
 OTHERS = {
-    "rpm": ("*.noarch.rpm", "mkdir /rpm && rpm --root /rpm --nodeps --noscripts -i /packages/{}"),
-    "arch": ("*.pkg.tar*", f"{PACMAN} --nodeps --nodeps -U /packages/{{}}"),
+    "rpm": ("*.noarch.rpm", "mkdir /rpm && rpm --root /rpm --nodeps --noscripts -i {}"),
+    "arch": ("*.pkg.tar*", f"{PACMAN} --nodeps --nodeps -U {{}}"),
 }
 
 
@@ -197,9 +205,9 @@ class Trial:
 
     def system_package(self) -> str:
         """Installed, where no systemd runs, so that nothing can be started."""
-        self.sudo(
-            "apt-get update -qq; apt-get install -qq -y --no-install-recommends /packages/gflow-system_*.deb 2>&1"
-        )
+        deb = self.sudo("ls /packages/gflow-system_*.deb").strip()
+        self.root.run(["sh", "-c", MAKE_NEXT_SYSTEM, deb, "/packages/next-system.deb"])
+        self.sudo("apt-get update -qq; apt-get install -qq -y --no-install-recommends /packages/next-system.deb 2>&1")
         places = "/var/lib/gflow /var/spool/gflow /var/spool/gflow/jobs /var/spool/gflow/users"
         told = self.sudo(f"stat -c '%n %a %U:%G' {places}").splitlines()
         if wrong := [line for line in told if not line.endswith(" 711 root:root")]:
@@ -249,9 +257,13 @@ class Trial:
 
 
 def elsewhere(root: roots.Root, line: str, where: str) -> str:
-    """Installs the package for another distribution below `where`, and starts what it has."""
+    """Installs the packages for another distribution below `where`, and starts what they have."""
     root.run(line)
-    root.run(f"cd {where} && test -e usr/share/man/man1/gflowctl-submit.1.gz -a -e usr/lib/systemd/user/gflowd.service")
+    for name in (
+        "share/man/man1/gflowctl-submit.1.gz",
+        *(f"lib/systemd/{one}/gflowd.service" for one in ("user", "system")),
+    ):
+        root.run(["test", "-e", f"{where}/usr/{name}"])
     paths = [path for pattern in ("dist-packages", "site-packages") for path in
              glob.glob(f"{root.at(where)}/usr/lib/python3*/{pattern}")]  # fmt: skip
     inside = ":".join("/" + os.path.relpath(path, root.path) for path in paths)
@@ -287,9 +299,10 @@ def main() -> int:
     with roots.unpacked(roots.archive(os.path.join(build.CACHE, "build.tar"), build.NEEDED), build.CACHE) as root:
         os.mkdir(root.at("packages"))
         for kind, (pattern, line) in OTHERS.items():
-            for path in glob.glob(os.path.join(args.packages, pattern)):
-                shutil.copy(path, root.at("packages"))
-                order = line.format(os.path.basename(path))
+            if paths := glob.glob(os.path.join(args.packages, pattern)):
+                for path in paths:
+                    shutil.copy(path, root.at("packages"))
+                order = line.format(" ".join(f"/packages/{os.path.basename(path)}" for path in paths))
                 tried(rows, f"{kind}: installed in a root", functools.partial(elsewhere, root, order, f"/{kind}"))
     print()
     width = max(len(name) for name, *_ in rows)
