@@ -12,7 +12,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from booted import Wrong, eventually
-from try_packages import MAKE_NEXT, NEXT
+from try_packages import MAKE_NEXT, MAKE_NEXT_SYSTEM, NEXT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -306,15 +306,6 @@ def upgrade(machine: Machine) -> str:
     return f"gflowd {NEXT} runs; {jobs.must_end_well()}"
 
 
-MAKE_NEXT_SYSTEM = f"""
-set -e
-dpkg-deb -R "$0" /var/tmp/next
-sed -i 's/^Version: .*/Version: {NEXT}-1/; s/gflow (= [^)]*)/gflow (= {NEXT}-1)/' /var/tmp/next/DEBIAN/control
-dpkg-deb --root-owner-group -b /var/tmp/next "$1"
-rm -r /var/tmp/next
-"""
-
-
 def glob_inside(machine: Machine, pattern: str) -> list[str]:
     """The paths that there are in the root."""
     found = glob.glob(machine.root.at(pattern))
@@ -337,8 +328,9 @@ def removal(machine: Machine) -> str:
     ada = Job(machine, ADA, 0)
     root_says(machine, "dpkg -r gflow-system")
     ada.must_live()
-    if state_of(machine, "gflowd") == "active" or state_of(machine, "gflow-gateway.socket") == "active":
-        raise Wrong("a unit is still active")
+    for unit in ("gflowd.service", "gflow-gateway.socket", "gflow-gateway.service"):
+        if state_of(machine, unit) == "active":
+            raise Wrong(f"{unit} is still active")
     ada.let_end()
     eventually("the job ended", lambda: not machine.alive(ada.pid), 60)
     root_says(machine, "dpkg -P gflow-system gflow; rm -r /etc/gflow")
