@@ -88,7 +88,7 @@ def test_salloc_gives_a_command_what_it_asks_for_and_steps(two: Machine) -> None
     )
     assert inside.stdout == f"0 of 1: 0,1\n{holder}.0\n"
     spy = begun(two, "srun", f"--jobid={holder}", "--overlap", "sleep", "601")
-    eventually(lambda: any("sleep 601" in words for words in two.of_job(int(holder)).values()))
+    eventually(lambda: any(words.startswith("sleep 601") for words in two.of_job(int(holder)).values()))
     two.ctl("cancel", holder)
     assert spy.communicate(timeout=60)[1].decode() == f"srun: error: {NODE}: task 0: Terminated\n"
     assert spy.returncode == 143

@@ -17,7 +17,7 @@ def test_two_jobs_have_a_gpu_each_and_the_third_waits(machine: Machine) -> None:
     jobs = machine.jobs()
     assert [jobs[i]["gpu_ids"] for i in ids] == [[0], [1], []]
     assert jobs[ids[2]]["state"] == "queued"
-    assert "waits for 1 GPU, 0 idle" in eventually(lambda: machine.ctl("show", str(ids[2])).stdout)
+    eventually(lambda: "waits for 1 GPU, 0 idle" in machine.ctl("show", str(ids[2])).stdout)
     machine.open_gate()
     assert machine.wait(*ids) == 0
     assert [machine.log(i) for i in ids[:2]] == [b"0 PCI_BUS_ID\n", b"1 PCI_BUS_ID\n"]

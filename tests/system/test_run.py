@@ -401,7 +401,7 @@ def test_python_listens_to_keys_and_ends_with_its_own_status(up: Machine) -> Non
 def test_a_shell_has_job_control_and_hears_of_a_new_size(up: Machine) -> None:
     with seat(up, "--pty", "--", "bash", "--norc", "-i") as at:
         at.type("PS1='$ '; sleep 1000\n")
-        eventually(lambda: any("sleep 1000" in words for words in up.of_job(the_job(up)).values()))
+        eventually(lambda: any(words.startswith("sleep 1000") for words in up.of_job(the_job(up)).values()))
         at.type("\x1a")
         at.until("Stopped")
         termios.tcsetwinsize(at.keys, (11, 77))

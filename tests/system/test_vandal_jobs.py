@@ -34,7 +34,7 @@ def test_a_job_that_never_stops_forking_is_ended(own: Machine) -> None:
     (own.work / "comet.sh").write_text(COMET)
     job_id = own.submit("--grace", "1s", "--wrap", f"sh comet.sh & {GATE}")
     own.until(job_id, "running")
-    eventually(lambda: any("comet.sh" in words for words in own.of_job(job_id).values()))
+    eventually(lambda: any(words.startswith("sh comet.sh") for words in own.of_job(job_id).values()))
     own.cancel(job_id)
     eventually(lambda: not own.of_job(job_id))
     well(own, pids)

@@ -187,6 +187,21 @@ def test_a_stopped_tmux_server_does_not_stop_the_daemon(in_tmux: Machine) -> Non
     assert in_tmux.result("echo", "well") == "well\n"
 
 
+@needs_tmux
+def test_a_tmux_that_is_slow_once_costs_no_job(machine: Machine) -> None:
+    """As on a machine that is busy without end."""
+    wrapper = machine.bin / "tmux"
+    slow = f'case "$*" in *source-file*) mkdir {machine.root}/slow 2>/dev/null && exec sleep 1000 ;; esac'
+    wrapper.write_text(f'#!/bin/sh\n{slow}\nexec {TMUX} "$@"\n')
+    wrapper.chmod(0o700)
+    machine.write_config(executor={"type": "tmux"})
+    machine.start()
+    job_id = machine.submit("--wrap", "exit 3")
+    assert machine.wait(job_id) == 3
+    assert machine.job(job_id)["reason"] == "NonZeroExit"
+    assert (machine.root / "slow").exists()
+
+
 def test_after_a_reboot_running_jobs_are_zombies_and_nothing_is_signalled(own: Machine) -> None:
     """Nothing lives of the job, and what it wrote tells of another boot, in which a stranger's pid was its own."""
     job_id = own.submit("-t", "1h", "sleep", "1000")

@@ -66,6 +66,10 @@ class TmuxFailed(Exception):
     """Reports that a call of tmux failed; `str()` is its message."""
 
 
+class TmuxSilent(TmuxFailed):
+    """Reports that tmux did not answer in time: nothing is known of what was asked for, and it may still happen."""
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """A session to start: `script` runs in it, and what it shows is appended to `log`, whose end is marked."""
@@ -125,9 +129,18 @@ class Tmux:
     def sessions(self) -> set[str]:
         """The names of all sessions; none if no server runs or answers."""
         try:
-            return set(self._call("list-sessions", "-F", "#{session_name}")[0])
+            return self.listed()
         except TmuxFailed:
             return set()
+
+    def listed(self) -> set[str]:
+        """The names of all sessions; none if no server runs. Raises `TmuxFailed` if unsure."""
+        return set(self._call("list-sessions", "-F", "#{session_name}")[0])
+
+    def is_stopped(self) -> bool:
+        """Whether somebody has stopped the server (STOP), so that it answers nobody until it is continued."""
+        pid = self._pid()
+        return pid is not None and proc.is_stopped(pid)
 
     def kill(self, names: Iterable[str]) -> None:
         """Ends the sessions that exist; ignores others."""
@@ -202,7 +215,9 @@ class Tmux:
                 preexec_fn=_plain_signals,
                 check=False,
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
+        except subprocess.TimeoutExpired as error:
+            raise TmuxSilent(f"tmux did not start within {CALL_TIMEOUT:g} s") from error
+        except OSError as error:
             raise TmuxFailed(f"tmux cannot be started: {error}") from error
         if done.returncode:
             raise TmuxFailed(done.stderr.decode(errors="replace").strip() or "tmux cannot be started")
@@ -214,7 +229,7 @@ class Tmux:
                 done = self._server.cmd(*words)
         except TimeoutError as error:
             _end_client(error)
-            raise TmuxFailed(f"tmux did not answer within {CALL_TIMEOUT:g} s") from error
+            raise TmuxSilent(f"tmux did not answer within {CALL_TIMEOUT:g} s") from error
         except (LibTmuxException, OSError) as error:
             raise TmuxFailed(f"tmux cannot be called: {error!r}") from error
         if done.returncode == 0:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gflowd.core.execution import job_script
 from gflowd.core.job.model import TMUX, Job, Run, session_name
 from gflowd.effects.attempt import detached, jobdir, relay
-from gflowd.effects.attempt.tmux import Session, Tmux, TmuxFailed
+from gflowd.effects.attempt.tmux import Session, Tmux, TmuxFailed, TmuxSilent
 from gflowd.effects.kernel import cgroups
 from gflowd.workers.scheduler.launching.starter import Launching, will_pass
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from gflowd.workers.scheduler.upkeep.scratch import Scratch
 
 
+SILENCES = 6  # calls in a row without an answer, after which tmux is taken for hung; on a busy machine it is only slow
+
+
 class Launcher(Launching):
     """In one tmux server for all, and as process groups."""
 
@@ -31,6 +34,7 @@ class Launcher(Launching):
         super().__init__(state, runtime, scratch)
         self._cgroups = cgroups.find(state.root)
         self._tmux = Tmux(runtime.tmux_socket, runtime.root)
+        self._silences = 0
 
     def has_sessions(self) -> bool:
         """Whether a session is there, of whichever job."""
@@ -70,13 +74,16 @@ class Launcher(Launching):
         sessions = [self._session(job, run) for job, run in jobs]
         try:
             complaints = self._tmux.start(sessions)
-            there = self._tmux.sessions() if complaints else set()
-        except TmuxFailed as error:
-            if will_pass(error.__cause__):
-                self._defer(jobs, str(error))
-            else:
-                self._bar_all(jobs, str(error))
+            there = self._tmux.listed() if complaints else set()
+        except TmuxSilent as error:
+            self._silences += 1
+            hopeless = self._silences >= SILENCES or self._tmux.is_stopped()
+            (self._bar_all if hopeless else self._defer)(jobs, str(error))
             return
+        except TmuxFailed as error:
+            (self._defer if will_pass(error.__cause__) else self._bar_all)(jobs, str(error))
+            return
+        self._silences = 0
         if complaints:
             self._log.warning("tmux complained", said="; ".join(complaints)[:500])
             missing = [(job, run) for job, run in jobs if session_name(job.id, run.attempt) not in there]

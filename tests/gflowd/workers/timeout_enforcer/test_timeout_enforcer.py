@@ -17,6 +17,7 @@ from gflowd.core.execution import stop_ladder, usage
 from gflowd.core.execution.observations import Enforced, LiveJob
 from gflowd.core.job import reasons
 from gflowd.core.job.model import EarlySignal, Identity, Started
+from gflowd.effects import proc
 from gflowd.effects.attempt import jobdir
 from gflowd.effects.kernel import processes
 from gflowd.paths import State
@@ -351,7 +352,10 @@ def test_a_shell_that_would_die_of_the_warning_is_passed_over(enforcer: TimeoutE
 
 
 def test_what_waits_for_nobody_and_knows_no_warning_dies_of_it(enforcer: TimeoutEnforcer, jobs: Jobs) -> None:
-    job = warned(jobs, ": >ready; exec sleep 60", "ready")
+    job = warned(jobs, "exec sleep 60")
+    assert job.started is not None
+    leader = job.started.identity.pid
+    eventually(lambda: b"sleep" in map(proc.name, proc.children(leader)))
     tick(enforcer, job, mono=1050.0)
     jobs.wait()
     assert (jobs.directory(1) / "exit").read_text() == f"{128 + signal.SIGUSR1}\n"

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +16,10 @@ from support.specs import SPEC
 from support.waiting import eventually
 
 from gflowd.core.job.model import PROCESS, TMUX, Job, Run, Starting, Wish
-from gflowd.effects.attempt import jobdir
-from gflowd.effects.attempt.tmux import TmuxFailed
+from gflowd.effects.attempt import jobdir, tmux
+from gflowd.effects.attempt.tmux import TmuxFailed, TmuxSilent
 from gflowd.workers.base import Wiring
-from gflowd.workers.scheduler.launching.launcher import Launcher
+from gflowd.workers.scheduler.launching.launcher import SILENCES, Launcher
 from gflowd.workers.scheduler.upkeep.scratch import Scratch
 
 EXECUTORS = [
@@ -181,6 +182,48 @@ def test_what_tmux_has_no_room_for_now_is_deferred_and_not_barred(
     launcher.launch([attempt(1, "exit 0", TMUX, wiring)])
     assert os.strerror(number) in launcher.deferred[1, 1]
     assert jobdir.beginning(wiring.state.attempt(1, 1)) is None
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux")
+def test_jobs_wait_for_a_tmux_that_is_slow_and_fail_of_one_that_hangs(
+    launcher: Launcher, wiring: Wiring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(tmux, "CALL_TIMEOUT", 0.01)
+        patch.setattr(launcher._tmux._server, "cmd", lambda *_: time.sleep(60))
+        for _ in range(SILENCES - 1):
+            launcher.launch([attempt(1, "exit 7", TMUX, wiring)])
+            assert launcher.deferred[1, 1].startswith("tmux did not answer")
+            assert jobdir.beginning(wiring.state.attempt(1, 1)) is None
+    launcher.launch([attempt(1, "exit 7", TMUX, wiring)])
+    assert launcher.deferred == {}
+    assert ended(wiring, 1).status == 7
+    with monkeypatch.context() as patch:
+        patch.setattr(tmux, "CALL_TIMEOUT", 0.01)
+        patch.setattr(launcher._tmux._server, "cmd", lambda *_: time.sleep(60))
+        for _ in range(SILENCES):
+            assert jobdir.beginning(wiring.state.attempt(2, 1)) is None, "an answer counts from the beginning"
+            launcher.launch([attempt(2, "true", TMUX, wiring)])
+    assert "did not answer" in barred(wiring, 2)
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux")
+def test_sessions_that_a_slow_tmux_has_made_are_not_barred(
+    launcher: Launcher, wiring: Wiring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It complains of one that is there, and cannot be asked which that are."""
+    jobs = [attempt(1, "exit 7", TMUX, wiring)]
+
+    def listed() -> set[str]:
+        raise TmuxSilent("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(launcher._tmux, "start", lambda _: ["duplicate session: gflow-1"])
+        patch.setattr(launcher._tmux, "listed", listed)
+        launcher.launch(jobs)
+    assert (1, 1) in launcher.deferred
+    launcher.launch(jobs)
+    assert ended(wiring, 1).status == 7
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux")
