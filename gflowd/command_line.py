@@ -43,12 +43,25 @@ NARROWEST = 60  # columns
 WIDEST = 100
 
 
+class _NoColours:
+    """Any colour that argparse asks for: none."""
+
+    def __getattr__(self, name: str) -> str:
+        return ""
+
+
 class Formatter(argparse.HelpFormatter):
-    """Keeps paragraphs and paths intact. Knows its width, for which argparse would import shutil at every option."""
+    """Keeps paragraphs and paths intact. Knows its width, for which argparse would import shutil at every option, and
+    its colours, none, for which it would import dataclasses and inspect (Python 3.14 and later).
+    """
 
     def __init__(self, prog: str, **settings: Any) -> None:
         settings.setdefault("width", _columns())
         super().__init__(prog, **settings)
+
+    def _set_color(self, *_: object, **__: object) -> None:
+        self._theme = _NoColours()
+        self._decolor = str
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         from textwrap import fill

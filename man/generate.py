@@ -20,6 +20,7 @@ import shtab
 from argparse_manpage.manpage import Manpage
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+os.environ["PYTHON_COLORS"] = "0"  # argparse's own, since Python 3.14: the pages would have them
 sys.path.insert(0, ROOT)
 
 import gflowctl.main  # noqa: E402 -- the tree that we stand in, installed or not
@@ -244,9 +245,17 @@ def actions_section(actions: Mapping[str, argparse.ArgumentParser]) -> str:
         lines += [f".SS {escaped(name)}", roff(parser.description or "")]
         for option in parser._actions:  # noqa: SLF001
             if option.help != argparse.SUPPRESS and not {"--help", *SHARED} & set(option.option_strings):
-                said = argparse.HelpFormatter(parser.prog, width=1000)._format_action_invocation(option)  # noqa: SLF001
-                lines += [".TP", f"\\fB{escaped(said)}\\fR", roff(str(option.help))]
+                lines += [".TP", f"\\fB{escaped(spelled(option))}\\fR", roff(str(option.help))]
     return "\n".join(lines)
+
+
+def spelled(option: argparse.Action) -> str:
+    """Each of its names with its value, as the rest of the page has it; Python 3.13's argparse says the value once."""
+    formatter = argparse.HelpFormatter("", width=1000)
+    if not option.option_strings:
+        return formatter._format_action_invocation(option)  # noqa: SLF001 -- there is no public way
+    value = "" if option.nargs == 0 else f" {formatter._format_args(option, option.dest.upper())}"  # noqa: SLF001
+    return ", ".join(f"{name}{value}" for name in option.option_strings)
 
 
 def program_parser(program: Program) -> argparse.ArgumentParser:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -33,7 +34,11 @@ def test_pages_and_completions_are_in_step_with_the_parsers() -> None:
     pytest.importorskip("shtab")
     pytest.importorskip("argparse_manpage")
     done = subprocess.run(
-        [sys.executable, ROOT / "man" / "generate.py", "--check"], capture_output=True, text=True, check=False
+        [sys.executable, ROOT / "man" / "generate.py", "--check"],
+        env={**os.environ, "FORCE_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
 

@@ -36,6 +36,12 @@ def test_help_shows_the_help_of_a_command_and_of_its_actions(ctl: Ctl) -> None:
     assert "gflowctl help COMMAND" in ctl.ok("help")
 
 
+@pytest.mark.parametrize("words", [("submit", "--help"), ("reserve", "create", "--help"), ("reserve", "--help")])
+def test_help_is_plain_text_whatever_python_would_make_of_it(ctl: Ctl, words: tuple[str, ...]) -> None:
+    assert ctl.ok(*words) == ctl.ok(*words, env={**ctl.env, "FORCE_COLOR": "1"})
+    assert "\x1b" not in ctl.on_a_terminal(*words)[0]
+
+
 @pytest.mark.parametrize("words", actions(), ids=" ".join)
 def test_colour_is_an_option_of_every_command(words: tuple[str, ...]) -> None:
     nested = parser(words[0])

@@ -67,6 +67,11 @@ class _Build:
             return "closed"
         return path.partition(":")[0] if path.startswith(("socket:", "pipe:", "anon_inode:")) else self.short(path)
 
+    def spawned(self, words: Any) -> str:
+        """A script by its place; another program by its verb, however Python starts it (by this call since 3.13)."""
+        script = os.fsdecode(words[-1])
+        return self.short(script) if script.endswith("/job.sh") else _program(words)
+
     def comes_now(self, key: str) -> bool:
         """Whether this is the effect that the environment names; counted over all processes."""
         return key == self.key and self._count("matches", b".") == self.place
@@ -138,7 +143,7 @@ def arm(base: str) -> None:
         creating if flags & os.O_CREAT and not os.path.lexists(path) else _open
     )(path, flags, *more, **named)
     os.fork = _around(build, "fork", _fork, lambda args: "")
-    os.posix_spawn = _around(build, "spawn", os.posix_spawn, lambda args: build.short(args[1][1]))
+    os.posix_spawn = _around(build, "spawn", os.posix_spawn, lambda args: build.spawned(args[1]))
     subprocess._fork_exec = _around(build, "spawn", subprocess._fork_exec, lambda args: _program(args[0]))  # type: ignore[attr-defined]
     setsid = os.setsid
 
