@@ -154,7 +154,11 @@ class Store:
         from gflowd.storage.history import History, HistoryFailed
 
         try:
-            return History(self.state.history).greatest_id()
+            history = History(self.state.history)
+            try:
+                return history.greatest_id()
+            finally:
+                history.close()
         except HistoryFailed as error:
             self.notes.append(str(error))
             return 0

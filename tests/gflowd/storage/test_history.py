@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -223,7 +224,8 @@ def test_a_damaged_history_is_set_aside_with_all_that_belongs_to_it(state: State
     assert len({*kept}) == 2
     assert all(name.startswith(f"{state.history}.corrupt-") for name in kept)
     assert not [name for name in os.listdir(state.root) if name.startswith("history.db-")]
-    assert History(kept[0]).greatest_id() == 1  # nothing that was committed is lost, as a look with sqlite3 shows
+    with contextlib.closing(History(kept[0])) as aside:
+        assert aside.greatest_id() == 1  # nothing that was committed is lost, as a look with sqlite3 shows
     made.close()
 
 

@@ -72,10 +72,14 @@ class Stage:
         self._wiring = wiring
         self.journal = Journal(wiring.state)
         self.wall = T0
-        self.begin("")
+        self._open("")
 
     def begin(self, text: str) -> None:
         """Another notifier, with this configuration."""
+        self.notifier.close()
+        self._open(text)
+
+    def _open(self, text: str) -> None:
         path = Path(self._wiring.state.root).parent / "gflow.toml"
         path.write_text(text)
         config = loader.load(str(path), {"HOME": "/nonexistent"})

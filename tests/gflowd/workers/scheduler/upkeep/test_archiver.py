@@ -51,10 +51,14 @@ class Desk:
         self.config = replace(CONFIG, **settings)
         self.store = Store(state)
         self.wall = 1000.0
-        self.open()
+        self.begin()
 
     def open(self) -> None:
         """As after a restart."""
+        self.close()
+        self.begin()
+
+    def begin(self) -> None:
         self.follower = Follower(self.store)
         self.archiver = Archiver(self.state, self.config)
         self.job_queue = self.rebuilt()

@@ -49,10 +49,14 @@ class Desk:
         self.mono = 0.0
         self.reader = Reader(self.state)
         self.submit(1)
-        self.start()
+        self.begin()
 
     def start(self) -> None:
         """As after a restart."""
+        self.current.close()
+        self.begin()
+
+    def begin(self) -> None:
         self.events = EventWriter(self.wiring)
         self.current = SchedulerState(self.state, CONFIG, at_first=self.events.create)
 
@@ -92,7 +96,9 @@ class Desk:
 def desk(wiring: Wiring) -> Iterator[Desk]:
     pulses = Pulses([MANAGER, "scheduler", "gpu_poller"])
     pulses.set(Pulse(MANAGER, pid=1))
-    yield Desk(replace(wiring, config=CONFIG, pulses=pulses))
+    made = Desk(replace(wiring, config=CONFIG, pulses=pulses))
+    yield made
+    made.current.close()
     os.close(pulses.fd)
 
 
