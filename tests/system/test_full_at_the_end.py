@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -33,21 +35,14 @@ def small(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Machine]
 
 
 def fill(place: Path) -> list[Path]:
-    """Takes every byte and every inode that is left; what is to be removed again."""
+    """Takes all that is left of what there is little; each of these has a page or an inode of it."""
+    few = os.statvfs(place).f_files < 1000
     made = []
-    try:
-        for number in range(100_000):
+    with contextlib.suppress(OSError):
+        for number in count():
             made.append(place / f"ballast{number}")
-            with made[-1].open("ab", buffering=0) as file:
-                while True:
-                    file.write(b"x" * 4096)
-    except OSError:
-        pass
-    try:
-        for number in range(100):
-            made.append(place / f"empty{number}")
-            made[-1].touch()
-    except OSError:
+            made[-1].write_bytes(b"" if few else bytes(4096))
+    if not made[-1].exists():
         made.pop()
     return made
 
@@ -73,3 +68,30 @@ def test_who_ends_while_there_is_no_room_has_ended_and_gives_its_gpu_on(small: M
     for path in ballast:
         path.unlink()
     assert small.ended(following)["exit_code"] == 3
+
+
+@pytest.mark.parametrize("executor", ["tmux", "process"])
+def test_who_finds_the_last_room_gone_begins_all_the_same(small: Machine, executor: str) -> None:
+    """There was room for all that is made before it is started, and no more."""
+    small.write_config(executor={"type": executor}, daemon={"start_grace": 1})
+    small.start()
+    place = Path(small.state.path("jobs"))
+    like = small.submit("-o", str(small.work / "out"), "true")
+    assert small.wait(like) == 0
+    made = [Path(small.state.attempt(like, 1), name) for name in ("used", "job.sh")]
+    ballast = fill(place)
+    if not ballast[0].stat().st_size:
+        pytest.skip("a file that is not there cannot be made without an inode")
+    job = small.submit("-o", str(small.work / "out"), "--wrap", f"echo $GFLOW_JOB_ID >>ran; {GATE}; exit 5")
+    small.until(job, "starting")
+    eventually(lambda: "No space left" in small.ctl("doctor", check=False).stdout)
+    needed = sum(path.stat().st_blocks for path in made) // 8
+    for path in ballast[:needed]:
+        path.unlink()
+    eventually(lambda: small.lines("ran") == [str(job)])
+    small.until(job, "running")
+    for path in ballast[needed:]:
+        path.unlink()
+    small.open_gate()
+    assert small.ended(job)["exit_code"] == 5
+    small.ran_exactly_once([job])

@@ -131,8 +131,11 @@ bell=%(bell)b
 cd "$dir" || exit 125
 %(alone)bread -r boot </proc/sys/kernel/random/boot_id
 read -r stat </proc/self/stat
-set -C
-%(pid)b || exit 0
+begun() {
+  %(pid)b
+}
+set -C  # only one copy of this makes the file; if there is no room for it, it goes where room was made
+{ begun || { begun 1<>used && mv -fT used pid; }; } >pid || exit 0
 set +C
 %(begun)btrap : HUP INT QUIT ABRT USR1 USR2 PIPE ALRM TERM TSTP TTIN TTOU XCPU XFSZ VTALRM PROF IO
 record() {
@@ -152,9 +155,9 @@ record() {
 _END = b"exit"
 _END_THERE = b"""case $1 in [0-9]*) exit "${1%% *}" ;; *) exit 125 ;; esac"""  # a cluster tells its own users by it
 
-_PID_LINE = b"""printf '%s %s\\n' "$boot" "$stat" >pid"""
+_PID_LINE = b"""printf '%s %s\\n' "$boot" "$stat\""""
 _PID_LINES = (  # in one write
-    b"""printf '%s %s\\n%s %s\\n' "$boot" "$stat" "${SLURM_JOB_ID-}" "${SLURMD_NODENAME-}" >pid"""
+    b"""printf '%s %s\\n%s %s\\n' "$boot" "$stat" "${SLURM_JOB_ID-}" "${SLURMD_NODENAME-}\""""
 )
 _ALIVE = b"""\
 exec 9<>alive
@@ -177,7 +180,8 @@ _ALONE = b"""\
 """
 
 # What is to be there before `job.sh` starts: room on the disk for its last words, as much as is read of them. What the
-# attempt used is written over it, or its exit record, if that has no room elsewhere.
+# attempt used is written over it, or its exit record, if that has no room elsewhere; or, if it could not begin
+# otherwise, its first words: then the last have to wait until there is room.
 RESERVE = "used"
 BLANK = b" " * 4095 + b"\n"
 

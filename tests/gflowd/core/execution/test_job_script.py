@@ -538,6 +538,41 @@ def test_a_status_for_which_there_is_no_room_goes_where_room_was_made(attempt: A
     assert attempt.log() == b""
 
 
+@pytest.fixture
+def full(attempt: Attempt) -> Iterator[Attempt]:
+    """Its directory is a file system of its own, on which there is room for job.sh and what was made before it."""
+    if os.geteuid():
+        pytest.skip("only root may mount")
+    words = ["mount", "-t", "tmpfs", "-o", "size=16k,mode=0700", "gflow-test", str(attempt.directory)]
+    if subprocess.run(words, check=False).returncode:
+        pytest.skip("may not mount here")
+    os.mkfifo(attempt.directory / "alive", 0o600)
+    os.close(jobdir.reserve(str(attempt.directory)))
+    yield attempt
+    subprocess.run(["umount", str(attempt.directory)], check=True)
+
+
+def test_one_of_many_copies_begins_where_room_was_made_for_it(full: Attempt) -> None:
+    path = full.write(b"/bin/sh", b"-c", b"echo >>ran; " + UNTIL_TOLD)
+    (full.directory / "log").touch()
+    with contextlib.suppress(OSError), (full.directory / "ballast").open("ab", buffering=0) as ballast:
+        while True:
+            ballast.write(bytes(4096))
+    copies = [full.spawn_again(path) for _ in range(8)]
+    wait_for(full.cwd / "here")
+    begun = jobdir.beginning(str(full.directory))
+    assert begun is not None
+    assert begun.identity is not None
+    winner = next(each for each in copies if each.pid == begun.identity.pid)
+    for each in copies:
+        if each is not winner:
+            each.wait(LIMIT)
+    (full.directory / "ballast").unlink()
+    go_on(full, winner)
+    assert (full.cwd / "ran").read_text() == "\n"
+    assert full.exit() == b"0\n"
+
+
 def test_what_was_used_is_noted_in_the_room_that_was_made(attempt: Attempt) -> None:
     os.close(jobdir.reserve(str(attempt.directory)))
     before = (attempt.directory / "used").stat()
