@@ -20,6 +20,9 @@ class Site(Machine):
         self.ctl("slurm-commands", "install", "--force", str(commands))
         self.env["PATH"] = f"{commands}:{Path(sys.executable).parent}:{self.env['PATH']}"
         self.env["USER"] = self.env["LOGNAME"] = "root"
+        place = self.root / "tmp"  # dask leaves its locks there
+        place.mkdir()
+        self.env["TMPDIR"] = str(place)
         self.start()
 
     def shell(self, text: str, status: int = 0) -> str:
