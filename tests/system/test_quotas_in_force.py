@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import time
 from datetime import datetime
 
 import pytest
@@ -112,9 +113,10 @@ def test_a_quota_of_the_file_refuses_also_while_the_daemon_is_down(machine: Mach
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("enabled", [True, False])
 def test_who_had_less_goes_first(machine: Machine, enabled: bool, restarted: bool) -> None:
-    machine.write_config(scheduler={"cpus": 1}, **{"scheduler.fair_share": {"enabled": enabled}})
+    share = {"enabled": enabled, "cpu_weight": 1e-6}  # so that what runs now, for however long, counts nothing
+    machine.write_config(scheduler={"cpus": 1}, gpu={"simulate": "1x8G"}, **{"scheduler.fair_share": share})
     machine.start()
-    assert machine.wait(machine.submit("--wrap", "sleep 0.3")) == 0
+    assert machine.wait(machine.submit("--gpus", "1", "--wrap", "sleep 0.3")) == 0
     running = submit_as(machine, "cy", "--wrap", GATE)
     machine.until(running, "running")
     mine = machine.submit("--wrap", "echo mine >>order")
@@ -124,6 +126,10 @@ def test_who_had_less_goes_first(machine: Machine, enabled: bool, restarted: boo
         os.kill(machine.pids()["supervisor"], 9)
         eventually(lambda: not machine.status()["running"])
         machine.start()
+    times = (str(machine.job(each)["submitted_at"]) for each in (mine, theirs))
+    first, second = (datetime.fromisoformat(at).timestamp() for at in times)
+    # What mine has waited counts a ninth: 1 / (1 + 4 * 2 users * all of the usage).
+    eventually(lambda: time.time() - second > (time.time() - first) / 4)
     machine.open_gate()
     assert machine.wait(running, mine, urgent, theirs) == 0
     order = ["urgent", "theirs", "mine"] if enabled else ["urgent", "mine", "theirs"]
