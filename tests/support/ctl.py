@@ -20,11 +20,13 @@ from gflowctl.context import Context
 from gflowctl.view.views import View
 from gflowd.core.job import codec
 from gflowd.core.job.model import PROCESS, Ended, Identity, Run, Running, Started
+from gflowd.effects import proc
 from gflowd.paths import State
 from gflowd.storage.history import Entry, History, Sheet
 from gflowd.storage.store import Store
 from support import descriptors, identity
 from support.forked import NURSERY
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,12 +74,14 @@ class Ctl:
         )
 
     def waits(self, process: subprocess.Popen[bytes]) -> None:
-        """Until it has come so far as to look for news."""
-        deadline = time.monotonic() + 60
-        while self.state.snapshot not in descriptors.opened(process.pid):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        """Until it has come so far as to look for news: it has read what there is, and sleeps."""
+
+        def sleeps() -> bool:
+            is_open = self.state.snapshot in descriptors.opened(process.pid)
+            return is_open and proc.after_name(proc.stat(process.pid))[:1] == [b"S"]
+
+        eventually(lambda: process.poll() is not None or sleeps())
+        assert process.poll() is None
 
     def on_a_terminal(
         self,

@@ -67,6 +67,15 @@ class Stage:
             phase = course.hand_over(job, "hpc", self.now())
             self.live[job_id] = live_job(job.replace(phase=phase), 2.0)
 
+    def hand_over(self, *ids: int, **more: Any) -> None:
+        """Until the cluster has them all. However long that takes, nothing follows from what is not shown by then."""
+        self.add(*ids, **more)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(mirror, "GOOD_POLLS", 10**9)
+            self.until(lambda: all(map(self.known_id, ids)))
+        for watch in self.bridge._mirrors["hpc"]._watches.values():
+            watch.absent = 0
+
     def limit(self, most: int | None, *ids: int) -> None:
         for job_id in ids:
             self.live[job_id] = self.live[job_id].replace(throttle=most)
@@ -250,7 +259,8 @@ def test_elements_go_as_one_array_and_one_that_is_lost_goes_again_alone(stage: S
     assert len(stage.slurm.given()) == 2
 
 
-def test_the_batches_of_a_limited_array_share_its_limit(stage: Stage) -> None:
+def test_the_batches_of_a_limited_array_share_its_limit(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror, "GOOD_POLLS", 10**9)  # while the second is handed over, the first is not shown
     stage.slurm.say("max_array", "4")
     ids = range(20, 28)
     stage.add(*ids, array="0-7")
@@ -309,8 +319,7 @@ def test_one_cancelled_before_it_is_handed_over_never_begins(stage: Stage) -> No
 
 
 def test_one_that_waits_there_is_cancelled_at_once_and_one_at_work_is_asked_first(stage: Stage) -> None:
-    stage.add(7, 8)
-    stage.until(lambda: stage.known_id(8))
+    stage.hand_over(7, 8)
     stage.slurm.show(
         ("100", "100", "N/A", "PENDING", "", stage.mark()), ("200", "200", "N/A", "RUNNING", "n1", stage.mark(1))
     )
@@ -353,8 +362,7 @@ def test_what_slurm_has_forgotten_is_told_by_its_record_by_the_accounting_or_not
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(accounting, "UNTOLD", 3.0)
-    stage.add(7, 8, 9, command="exit 0")
-    stage.until(lambda: stage.known_id(9))
+    stage.hand_over(7, 8, 9, command="exit 0")
     stage.run(7, "100")
     for job_id in (8, 9):
         stage.run(job_id, str(100 * (job_id - 6)))
@@ -370,8 +378,7 @@ def test_what_slurm_has_forgotten_is_told_by_its_record_by_the_accounting_or_not
 
 def forgotten(stage: Stage, *ids: int, code: int = 143) -> None:
     """Jobs that have ended with this exit code, and that squeue does not show any more."""
-    stage.add(*ids, command=f"exit {code}")
-    stage.until(lambda: stage.known_id(ids[-1]))
+    stage.hand_over(*ids, command=f"exit {code}")
     for place, job_id in enumerate(ids):
         stage.run(job_id, str(100 * (place + 1)))
 
@@ -423,7 +430,8 @@ def test_of_two_copies_that_counts_which_has_begun(stage: Stage) -> None:
     assert (seen.stage, seen.cluster_id) == (RUNNING, "100")
 
 
-def test_no_more_wait_there_than_may(make_stage: Callable[..., Stage]) -> None:
+def test_no_more_wait_there_than_may(make_stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror, "GOOD_POLLS", 10**9)  # while the second is handed over, the first is not shown
     stage = make_stage(max_pending=2)
     stage.add(1, 2, 3)
     stage.until(lambda: len(stage.slurm.given()) == 2)
@@ -449,8 +457,7 @@ def test_a_record_that_cannot_be_read_is_not_taken_for_one_that_is_missing(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mirror, "LATE", 0.0)
-    stage.add(7, 8)
-    stage.until(lambda: stage.known_id(8))
+    stage.hand_over(7, 8)
     stage.run(7, "100")
     shared = Path(stage.config.clusters["hpc"].directory)
     shared.rename(shared.with_name("unmounted"))
@@ -463,8 +470,7 @@ def test_a_record_that_cannot_be_read_is_not_taken_for_one_that_is_missing(
 
 
 def test_what_was_removed_here_is_removed_there(stage: Stage) -> None:
-    stage.add(7, 8)
-    stage.until(lambda: stage.known_id(8))
+    stage.hand_over(7, 8)
     there = Path(stage.state.attempt(7, 1)).resolve().parent
     stage.live.clear()
     os.unlink(stage.state.attempt(7, 1))
@@ -550,8 +556,7 @@ def restored(stage: Stage, tmp_path: Path, *names: str) -> None:
 
 
 def test_after_a_restore_what_ran_meanwhile_is_known_and_not_removed(stage: Stage, tmp_path: Path) -> None:
-    stage.add(7, 8)
-    stage.until(lambda: stage.known_id(8))
+    stage.hand_over(7, 8)
     stage.run(7, "100")
     place = Path(stage.state.attempt(7, 1)).resolve().parents[2]
     (place / "env" / f"{'c' * 32}.sh").touch()  # needed by no job
