@@ -51,9 +51,15 @@ class Terminal:
     def text(self, *more: str) -> str:
         return self.tmux("capture-pane", "-p", *more)
 
-    def shows(self, *texts: str) -> str:
+    def shows(self, *texts: str, without: str | None = None) -> None:
+        """Waits until it shows all of these at once."""
+
+        def look() -> bool:
+            shown = self.text()
+            return all(text in shown for text in texts) and (without is None or without not in shown)
+
         try:
-            return eventually(lambda: all(text in self.text() for text in texts) and self.text())
+            eventually(look)
         except AssertionError:
             raise AssertionError(f"{texts} not in\n{self.text()}") from None
 
@@ -85,13 +91,13 @@ def terminal() -> Iterator[Terminal]:
 def test_a_real_terminal_shows_it_and_is_as_before_when_it_is_left(terminal: Terminal) -> None:
     program = shlex.join([*PROGRAM, "monitor"])
     terminal.runs(f"stty -g >before; {program}")
-    assert "\n    16  w16 " in terminal.shows("1 running, 38 queued", "? help")
+    terminal.shows("1 running, 38 queued", "? help", "\n    16  w16 ")
     assert terminal.state() == "1 0 0"
     assert COLOR.search(terminal.text("-e"))
     terminal.types("/w7", "Enter", "h")  # in one piece, as over a slow line
     terminal.shows("Hold job 7 w7 of")
     terminal.types("y")
-    assert "w8" not in terminal.shows("filter: w7 (38 others)", "1 job held")
+    terminal.shows("filter: w7 (38 others)", "1 job held", without="w8")
     terminal.tmux("resize-window", "-x", "60", "-y", "20")
     terminal.shows("? help", "     7  w7 ")
     terminal.types("C-z")

@@ -42,8 +42,11 @@ def running(ctl: Ctl) -> Iterator[tuple[Ctl, subprocess.Popen[str]]]:
     started = Started(at=time.time(), mono=time.monotonic(), identity=process.identity(proc.boot_id()))
     ctl.set_phase(2, Running(run=Run(executor=PROCESS, launched_at=time.time()), started=started))
     yield ctl, leader
-    for member in processes.members({(2, 1): (started.identity, processes.job_mark(ctl.state.root, 2, 1))}, 0)[2, 1]:
-        processes.send(member, (9,))  # type: ignore[arg-type]
+    job = {(2, 1): (started.identity, processes.job_mark(ctl.state.root, 2, 1))}
+    while left := processes.members(job, 0)[2, 1]:  # the shell may go on to its next command meanwhile
+        for member in left:
+            processes.send(member, (9,))  # type: ignore[arg-type]
+        leader.poll()
     leader.wait()
     leader.stdout.close()
 
