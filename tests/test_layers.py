@@ -513,7 +513,7 @@ def test_only_one_module_reads_what_the_daemon_last_saw_and_one_writes_it() -> N
         for argument in node.args
         if ast.unparse(argument).endswith("state.observed")
     }
-    assert openers == {"gflowd.storage.observed", "gflowd.workers.scheduler.status_file"}
+    assert openers == {"gflowd.storage.observed", "gflowd.workers.scheduler.observed_file"}
 
 
 def needed(source: str) -> set[str]:

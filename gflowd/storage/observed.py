@@ -1,7 +1,7 @@
 """What the daemon last saw, from `observed.json`: the only reader of that file.
 
 Missing values read as unknown, so that files of older or newer versions can be read. The scheduler's
-`status_file` writes it.
+`observed_file` writes it.
 """
 
 from __future__ import annotations

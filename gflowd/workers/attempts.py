@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from gflowd.core.execution import keepers
+from gflowd.core.execution import helper_processes
 from gflowd.effects import proc
 from gflowd.effects.attempt import jobdir
 from gflowd.effects.kernel import cgroups, processes
@@ -145,7 +145,7 @@ class GroupedAttempts(Attempts):
 
     def _its(self, job: LiveJob, there: list[Process]) -> list[Process]:
         """Those in a job's group but for its keepers."""
-        its = keepers.without(there, self.identity(job))
+        its = helper_processes.without(there, self.identity(job))
         if len(its) < len(there):
             self._keepers[job.key] = {process.key for process in there} - {process.key for process in its}
         known = self._keepers.get(job.key, set())

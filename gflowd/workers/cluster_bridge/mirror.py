@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gflowd.core.cluster import listing, states
 from gflowd.core.cluster.sight import RUNNING, WAITING, Offer, Sight
-from gflowd.effects.cluster import written
+from gflowd.effects.cluster import attempt_files
 from gflowd.effects.cluster.intents import ALONE
 from gflowd.workers.cluster_bridge.accounting import Accounting
 from gflowd.workers.cluster_bridge.cancelling import WAITS, Cancelling
@@ -287,7 +287,7 @@ class Mirror:
         if before is not None and before.stage == RUNNING and before.started is not None and seen.state == "RUNNING":
             return before
         if listing.is_waiting(seen):
-            return states.sight(seen, written.NOTHING, is_late=False)
+            return states.sight(seen, attempt_files.NOTHING, is_late=False)
         is_late = watch.over_at is not None and now.mono >= watch.over_at + LATE and self._is_directory_there()
         sight = states.sight(seen, self._reach.ask("seen", directory), is_late=is_late)
         if sight is not None and sight.end is None and listing.is_over(seen):

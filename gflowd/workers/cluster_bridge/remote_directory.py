@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gflowd.effects import files
 from gflowd.effects.attempt import jobdir
-from gflowd.effects.cluster import written
+from gflowd.effects.cluster import attempt_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,12 +70,12 @@ class Place:
 
     def seen(self, directory: str) -> Observation:
         """What an attempt has written, asked afresh."""
-        written.look_afresh(directory)
-        return written.observation(directory)
+        attempt_files.look_afresh(directory)
+        return attempt_files.observation(directory)
 
     def real_id(self, directory: str) -> str | None:
-        """As `written.real_id`."""
-        return written.real_id(directory)
+        """As `attempt_files.real_id`."""
+        return attempt_files.real_id(directory)
 
     def link_again(self, after: int) -> int | None:
         """After a restore: lets the attempts of this machine that lead nowhere lead to those here, of jobs with an id

@@ -11,8 +11,8 @@ import secrets
 from typing import TYPE_CHECKING
 
 from gflowd import log, paths
-from gflowd.core.cluster.kept_names import BATCHES, DIRECTORY, IS_STATE_ID, RESTORED, STATE_ID
 from gflowd.core.cluster.sight import Sights
+from gflowd.core.cluster.state_names import BATCHES, DIRECTORY, IS_STATE_ID, RESTORED, STATE_ID
 from gflowd.effects.cluster.intents import Intents
 from gflowd.effects.cluster.reach import Reach
 from gflowd.workers.base import Turn

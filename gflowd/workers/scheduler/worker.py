@@ -33,9 +33,9 @@ from gflowd.workers.scheduler.decision_log import DecisionLog
 from gflowd.workers.scheduler.handover import Handover
 from gflowd.workers.scheduler.idle_watch import IdleWatch
 from gflowd.workers.scheduler.launching.launcher import Launcher
+from gflowd.workers.scheduler.observed_file import ObservedFile, Trouble, Waiting, status
 from gflowd.workers.scheduler.planner import Planner, Said, ends, is_here
 from gflowd.workers.scheduler.recorder import Recorder
-from gflowd.workers.scheduler.status_file import StatusFile, Trouble, Waiting, status
 from gflowd.workers.scheduler.upkeep import removals
 from gflowd.workers.scheduler.upkeep.event_writer import EventWriter
 from gflowd.workers.scheduler.upkeep.scratch import Scratch
@@ -108,7 +108,7 @@ class Scheduler:
         else:
             self._launcher = Launcher(wiring.state, wiring.runtime, self._scratch)
         self._executor = wiring.config.executor or (TMUX if is_installed() else PROCESS)
-        self._status_file = StatusFile(wiring, self._executor, self._launcher.memory_limits, self._state.meters)
+        self._observed_file = ObservedFile(wiring, self._executor, self._launcher.memory_limits, self._state.meters)
         by_uuid = self._is_of_many and wiring.config.shared_enforce_gpus != device_access.OFF
         self._planner = Planner(wiring.config, self._state.calendar, by_uuid=by_uuid)
         self._decisions = DecisionLog()
@@ -172,9 +172,9 @@ class Scheduler:
 
     def _show(self, last: Last, now: Moment, slots: Slots, rings: bytes = b"") -> Turn:
         """Shows gflowctl the result of the last decision; tries again later if that is not possible now."""
-        is_due = now.mono >= self._status_file.due_at
+        is_due = now.mono >= self._observed_file.due_at
         is_shown = is_due and self._write_status(last.plan, now, slots)
-        wake_at = last.wake_at if is_shown else min(last.wake_at, self._status_file.due_at)
+        wake_at = last.wake_at if is_shown else min(last.wake_at, self._observed_file.due_at)
         return Turn(last.agenda, None, None if wake_at == inf else wake_at, rings=rings)
 
     def _write_status(self, plan: Plan, now: Moment, slots: Slots) -> bool:
@@ -198,10 +198,10 @@ class Scheduler:
             ),
         )
         self._decisions.waits(told, self._job_queue)
-        if not self._status_file.is_news(told) and not self._status_file.is_outdated(now):
+        if not self._observed_file.is_news(told) and not self._observed_file.is_outdated(now):
             return True
         expected = self._planner.expected(self._job_queue, line, plan, now)  # costs more than the rest
-        return self._status_file.write(told, expected, now)
+        return self._observed_file.write(told, expected, now)
 
     def close(self) -> None:
         """Releases everything. The supervisor ends the tmux server, whichever workers are up then."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gflowd.effects.cluster import written
+from gflowd.effects.cluster import attempt_files
 from gflowd.effects.cluster.intents import ALONE, Intent, Intents
 
 
@@ -26,7 +26,7 @@ def test_intents_are_kept_until_they_are_dropped(tmp_path: Path) -> None:
 
 
 def test_the_id_in_a_pid_file_says_which_copy_has_begun(tmp_path: Path) -> None:
-    assert written.real_id(str(tmp_path)) is None
+    assert attempt_files.real_id(str(tmp_path)) is None
     for text, known in (("boot 1 (sh) R\n", None), ("boot 1 (sh) R\n \n", None), ("boot 1 (sh) R\n12 n1\n", "12")):
         (tmp_path / "pid").write_text(text)
-        assert written.real_id(str(tmp_path)) == known
+        assert attempt_files.real_id(str(tmp_path)) == known

@@ -136,7 +136,7 @@ def _there(job: Job, run: Run, trouble: Trouble) -> dict[str, str]:
     return {} if found is None else {str(job.id): found}
 
 
-class StatusFile:
+class ObservedFile:
     """Remembers what was last written, and when. `due_at`: when it may be written again (monotonic)."""
 
     def __init__(

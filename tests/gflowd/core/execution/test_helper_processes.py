@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gflowd.core.execution import keepers
+from gflowd.core.execution import helper_processes
 from gflowd.core.execution.procstat import Process
 from gflowd.core.job.model import Identity
 
@@ -25,9 +25,9 @@ def process(pid: int, parent: int, start: int = 5) -> Process:
 )
 def test_who_keeps_a_job_is_no_process_of_it_while_its_script_lives(leader: Identity | None, left: list[int]) -> None:
     members = [process(pid, parent) for pid, parent in PARENTS.items()]
-    assert [each.pid for each in keepers.without(members, leader)] == left
+    assert [each.pid for each in helper_processes.without(members, leader)] == left
 
 
 def test_a_table_that_was_read_while_it_changed_may_lead_in_a_circle() -> None:
     members = [process(20, 21), process(21, 20), process(LEADER, 1)]
-    assert keepers.without(members, Identity("b", LEADER, 5)) == members
+    assert helper_processes.without(members, Identity("b", LEADER, 5)) == members
