@@ -26,7 +26,8 @@ PROMETHEUS := .prometheus
 TOOLS := .tools
 WEB := .web
 PICTURES ?= $(CURDIR)/$(WEB)/pictures/web
-SECONDS ?= 60
+# Of fuzzing in all: ten for each parser.
+SECONDS ?= 310
 # Random calls of gflowctl.
 CALLS ?= 6800
 TRACES ?= $(wildcard ../shared/traces)

@@ -7,6 +7,7 @@ Usage: browse.py PLAYWRIGHT_CORE CHROMIUM PICTURES (the beginning of their names
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -55,7 +56,8 @@ def main() -> None:
                 }  # fmt: skip
                 told = {"pages": pages, "job": str(ids["train"]), "hostile": str(ids["hostile"])}
                 words = ["node", str(Path(__file__).parent / "look.mjs"), library, chromium, url, pictures]
-                subprocess.run(words, input=json.dumps(told), text=True, check=True, timeout=300)
+                env = os.environ | {"TMPDIR": str(machine.root)}  # where Chromium leaves files
+                subprocess.run(words, input=json.dumps(told), text=True, check=True, timeout=300, env=env)
         finally:
             machine.ctl("cancel", "--all")
             machine.ctl("wait", *map(str, machine.jobs()), check=False)
