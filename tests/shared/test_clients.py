@@ -95,6 +95,7 @@ def test_run_has_its_relay_and_ends_with_its_users_signals(started: SharedMachin
     assert running.stdout.readline() == b"up\n"
     job = json.loads(ada.ctl("queue", "--json").stdout)[-1]["id"]
     assert bob.refused(1, "cancel", "--signal", "USR1", str(job)) == f"job {job} belongs to gfa"
+    ada.until(job, "running")
     started.as_user("root").ctl("cancel", "--signal", "USR1", str(job))
     assert running.communicate(timeout=30)[0] == b"got\n"
     assert running.returncode == 7

@@ -55,6 +55,7 @@ def test_retries_can_be_given_to_a_job_that_waits(up: Machine) -> None:
 def test_a_running_job_is_requeued(either: Machine) -> None:
     job_id = either.submit("--wrap", f"echo run $GFLOW_ATTEMPT; [ $GFLOW_ATTEMPT = 2 ] || {GATE}")
     after = either.submit("-d", str(job_id), "true")
+    either.until(job_id, "running")
     eventually(lambda: either.log(job_id))
     either.ctl("requeue", str(job_id))
     assert either.wait(job_id, after) == 0

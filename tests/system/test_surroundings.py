@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from support.machine import Machine, end
@@ -37,7 +38,11 @@ def scratch(machine: Machine) -> set[str]:
     """What is there of directories for temporary files."""
     record = Path(machine.state.path("scratch"))
     parents = map(Path, record.read_text().splitlines()) if record.exists() else ()
-    return {str(path) for parent in parents if parent.exists() for path in parent.iterdir()}
+    found: set[str] = set()
+    for parent in parents:
+        with suppress(FileNotFoundError):  # removed meanwhile
+            found |= set(map(str, parent.iterdir()))
+    return found
 
 
 def test_a_script_for_slurm_finds_the_whole_set_and_other_jobs_nothing_of_it(either: Machine) -> None:
@@ -108,6 +113,7 @@ def test_a_signal_spares_the_script_whatever_language_it_is_in(up: Machine) -> N
     shell = f"{HEAD}trap 'echo bye' EXIT\ntouch ready\nsleep 100\necho $?\n"
     for text, last in ((python, ["-10"]), (shell, ["138", "bye"])):
         job_id = up.submit(write(up, text))
+        up.until(job_id, "running")
         eventually(lambda: any(words.startswith("sleep 100") for words in up.of_job(job_id).values()))  # noqa: B023
         up.ctl("cancel", "--signal", "USR1", str(job_id))
         assert up.wait(job_id) == 0

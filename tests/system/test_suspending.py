@@ -204,6 +204,7 @@ def test_gpus_stay_held_and_cpus_too_unless_they_are_given_back(own: Machine) ->
 
 def test_a_suspended_job_whose_command_is_killed_has_ended(either: Machine) -> None:
     job_id = either.submit("--", "sleep", "1000")
+    either.until(job_id, "running")
     eventually(lambda: either.of_job(job_id))
     suspend(either, job_id)
     (pid,) = [pid for pid, words in either.of_job(job_id).items() if words.startswith("sleep")]

@@ -103,18 +103,22 @@ def script(directories: Mapping[int, str], spec: Spec) -> bytes:
     run = '/bin/sh "$dir/job.sh" </dev/null >>"$dir/log" 2>&1'
     head = f"#!/bin/sh\n# Written by gflowd.\ncase ${{SLURM_ARRAY_TASK_ID-0}} in\n{cases}*) exit 125 ;;\nesac\n"
     early = spec.early_signal
-    tail = f"exec {run}\n" if early is None else _passing_on(_signal(early), run)
+    tail = f"exec {run}\n" if early is None else _passing_on(_signal(early), 128 + early.number, run)
     return f"{head}{tail}".encode(errors="surrogateescape")
 
 
-def _passing_on(signal: str, run: str) -> str:
+def _passing_on(signal: str, interrupted: int, run: str) -> str:
     """With the job in a session of its own. A shell has SIGINT ignored by what it puts into the background; the job is
-    to see it.
+    to see it. `interrupted`: what `wait` says when the signal has ended it. If the job has ended by then, too, no
+    shell tells how any more (bash 5.2 says -1 from then on), but its record does.
     """
     return (
         'set -- env --default-signal=INT,QUIT\n"$@" true 2>/dev/null || set --\n'
         f'trap \'kill -s {signal} -- "-$!"\' {signal}\nsetsid "$@" {run} &\njob=$!\n'
-        'code=0\nwhile wait "$job"; code=$?; kill -s 0 "$job"; do :; done 2>/dev/null\nexit "$code"\n'
+        'code=0 said=\nwhile wait "$job"; code=$?; kill -s 0 "$job"; do :; done 2>/dev/null\n'
+        f'{{ [ "$code" -ne {interrupted} ] || read -r said rest <"$dir/exit"; }} 2>/dev/null\n'
+        'case $said in "" | *[!0-9]*) ;; *) code=$said ;; esac\n'
+        'exit "$code"\n'
     )
 
 

@@ -153,8 +153,21 @@ def test_the_script_runs_the_task_of_its_own(tmp_path: Path) -> None:
 def test_an_early_signal_reaches_the_job_by_its_shell(tmp_path: Path) -> None:
     says = 'trap "echo warned; exit 7" USR1; trap "echo INT" INT; kill -s INT $$; kill -s USR1 "$SHELL_PID"'
     code = f"trap : USR1 INT; sh -c '{says}; exec 2>/dev/null; while :; do sleep 0.02; done'"
-    (tmp_path / "job.sh").write_text(f"{code}\n")
+    (tmp_path / "job.sh").write_text(f'{code}\ncode=$?; echo $code >"{tmp_path}/exit"; exit $code\n')
     spec = SPEC.replace(early_signal=EarlySignal(number=10, before=60))
     script = b"SHELL_PID=$$; export SHELL_PID\n" + submission.script({0: str(tmp_path)}, spec)
     done = subprocess.run(["/bin/sh"], input=script, env={"PATH": "/usr/bin:/bin"}, timeout=20, check=False)
     assert (done.returncode, (tmp_path / "log").read_text()) == (7, "INT\nwarned\n")
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_a_job_that_ends_with_its_early_signal_has_its_own_status(tmp_path: Path, shell: str) -> None:
+    spec = SPEC.replace(early_signal=EarlySignal(number=10, before=60))
+    script = b"SHELL_PID=$$; export SHELL_PID\n" + submission.script({0: str(tmp_path)}, spec)
+    cases = [("trap - USR1; kill -s USR1 $$", 138)]  # without a record
+    cases += [(f"echo {code} >{tmp_path}/exit; exit {code}", code) for code in (7, 138)]
+    for ends, status in cases:
+        (tmp_path / "job.sh").write_text(f'trap : USR1\nkill -s USR1 "$SHELL_PID"\n{ends}\n')
+        for _ in range(10):
+            done = subprocess.run([shell], input=script, env={"PATH": "/usr/bin:/bin"}, timeout=20, check=False)
+            assert done.returncode == status
