@@ -18,6 +18,7 @@ from gflowd.effects.attempt import tmux as module
 from gflowd.effects.attempt.tmux import Session, Tmux, TmuxFailed
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux")
+CALL_TIMEOUT = module.CALL_TIMEOUT  # as it is when no test changes it
 LIMIT = 60.0  # seconds: patience with a busy machine, no promise
 ODD = 'it\'s $HOME `x` #{pid} #S %H %% ; \\ "q" ~ grüße ☃'
 
@@ -357,6 +358,7 @@ def test_the_users_own_configuration_is_not_read(place: Place, tmp_path: Path, m
 
 def test_a_server_that_does_not_answer_is_given_up_after_a_while(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.start("gflow-1", "exec sleep 60")
+    assert CALL_TIMEOUT == 5.0
     server = place.server()
     stop(server)
     try:
