@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +27,16 @@ def other() -> Iterator[Ctl]:
     """Another machine, or the same after its disk was lost."""
     with private_ctl() as found:
         yield found
+
+
+@pytest.fixture
+def up(ctl: Ctl) -> Iterator[Ctl]:
+    """Where a daemon runs, as far as anybody can tell."""
+    ctl.state.prepare()
+    with open(ctl.state.daemon_lock, "w") as file:
+        os.chmod(ctl.state.daemon_lock, 0o600)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield ctl
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,7 @@ from gflowd.core.execution import job_script, procstat, usage
 from gflowd.effects import files
 
 if TYPE_CHECKING:
+    from gflowd.core.execution.observations import Observation
     from gflowd.core.job.model import Identity
 
 _STATUS = re.compile("([0-9]{1,3})(?: (?:(oom)|(not found|not executable)))?")
@@ -46,6 +47,10 @@ class Record:
     status: int | None
     trouble: str | None
     starved: bool = False  # the kernel ended it because it exceeded its memory
+
+    def added_to(self, seen: Observation) -> Observation:
+        """What is seen of the attempt, with how its command ended."""
+        return seen.replace(status=self.status, trouble=self.trouble, starved=self.starved, ended_at=self.at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,18 +27,8 @@ def observation(directory: str) -> Observation:
         identity = Identity(f"slurm:{begun.identity.boot}", begun.identity.pid, begun.identity.start)
         started = Started(at=begun.at, mono=0.0, identity=identity)
     barred = begun is not None and begun.identity is None
-    if record is None:
-        return Observation(started=started, barred=barred)
-    return Observation(
-        started=started,
-        barred=barred,
-        status=record.status,
-        trouble=record.trouble,
-        starved=record.starved,
-        ended_at=record.at,
-        complete=True,
-        used=jobdir.noted(directory),
-    )
+    seen = Observation(started=started, barred=barred)
+    return seen if record is None else record.added_to(seen.replace(complete=True, used=jobdir.noted(directory)))
 
 
 def real_id(directory: str) -> str | None:

@@ -116,17 +116,9 @@ class GroupDetector:
         if lives:
             soon = watch.look_at if watch.events is not None else now.mono + BEGINS_WITHIN
             watch.look_at = min(soon, strays_at) if now.mono < strays_at else soon
-        return Observation(
-            started=watch.started,
-            lives=lives,
-            strays=lives and now.mono >= strays_at,
-            status=record.status,
-            trouble=record.trouble,
-            starved=record.starved,
-            ended_at=record.at,
-            complete=not lives,
-            used=None if lives else jobdir.noted(own, read),
-        )
+        strays, used = lives and now.mono >= strays_at, None if lives else jobdir.noted(own, read)
+        seen = Observation(started=watch.started, lives=lives, strays=strays, complete=not lives, used=used)
+        return record.added_to(seen)
 
     def _begun(self, job: LiveJob, watch: Watch, now: Moment) -> Observation | None:
         """The observation of an attempt that has not begun; None for one that has, whose `started` is then known."""

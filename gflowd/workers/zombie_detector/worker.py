@@ -200,17 +200,9 @@ class ZombieDetector:
         strays = bool(others) or (look.held and now.mono - watch.recorded >= STRAYS_AFTER)
         lives = look.held or bool(others)
         complete = found is not None and not lives and self._log_is_complete(look, now)
-        observation = Observation(
-            started=watch.started,
-            lives=lives,
-            strays=strays,
-            status=record.status,
-            trouble=record.trouble,
-            starved=record.starved,
-            ended_at=record.at,
-            complete=complete,
-            used=jobdir.noted(watch.directory) if complete else None,
-        )
+        used = jobdir.noted(watch.directory) if complete else None
+        seen = Observation(started=watch.started, lives=lives, strays=strays, complete=complete, used=used)
+        observation = record.added_to(seen)
         watch.over = observation if observation.complete else None
         return observation
 

@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 from typing import TYPE_CHECKING
-
-import pytest
 
 from gflowd.core.job.model import Queued
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from support.ctl import Ctl
-
-
-@pytest.fixture
-def up(ctl: Ctl) -> Iterator[Ctl]:
-    """Where a daemon runs, as far as anybody can tell."""
-    ctl.state.prepare()
-    with open(ctl.state.daemon_lock, "w") as file:
-        os.chmod(ctl.state.daemon_lock, 0o600)
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield ctl
 
 
 def starts(ctl: Ctl) -> dict[str, str]:

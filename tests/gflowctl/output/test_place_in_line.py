@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
 import time
 from typing import TYPE_CHECKING, Any
@@ -15,21 +13,9 @@ from gflowctl.output import place_in_line
 from gflowd.core.job import codec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from support.ctl import Ctl
 
 HOUR = 3600.0
-
-
-@pytest.fixture
-def up(ctl: Ctl) -> Iterator[Ctl]:
-    """Where a daemon runs, as far as anybody can tell."""
-    ctl.state.prepare()
-    with open(ctl.state.daemon_lock, "w") as file:
-        os.chmod(ctl.state.daemon_lock, 0o600)
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield ctl
 
 
 def submit(ctl: Ctl, waited: float, *words: str) -> int:
