@@ -129,7 +129,7 @@ def test_whoever_stops_it_the_terminal_is_afterwards_as_before(terminal: Termina
     os.kill(terminal.monitor(), number)
     terminal.shows("ready$", "Stopped")
     terminal.runs("clear; fg")
-    terminal.shows("JOBID", "? help")
+    terminal.shows("JOBID", "? help", without="ready$")  # a stopped one has left its picture there
     terminal.types("/w7", "Enter")
     terminal.shows("filter: w7 (38 others)")
     os.kill(terminal.monitor(), signal.SIGTERM)
