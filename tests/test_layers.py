@@ -54,12 +54,16 @@ MAY_IMPORT = (
     *(
         (folder, (folder, "gflowd.core.job.", "gflowd.core.moment", "gflowd.core.syntax."))
         for folder in (
-            "gflowd.core.request.",  # what may be asked for
             "gflowd.core.slurm.",  # scripts written for Slurm
             "gflowd.core.gpu.",  # one GPU and all of them
             "gflowd.core.accounting.",  # who used how much, and may
             "gflowd.core.execution.",  # from start to end of an attempt
         )
+    ),
+    # what may be asked for, also in the head of a script
+    (
+        "gflowd.core.request.",
+        ("gflowd.core.job.", "gflowd.core.moment", "gflowd.core.request.", "gflowd.core.slurm.", "gflowd.core.syntax."),
     ),
     # jobs that a cluster runs
     (
@@ -98,7 +102,7 @@ MAY_IMPORT = (
     # what of a request becomes records of the snapshot, and for whom
     (
         "gflowd.core.judging.",
-        (*BELOW_PLANNING, "gflowd.core.judging.", "gflowd.core.notify.words", "gflowd.core.planning."),
+        (*BELOW_PLANNING, "gflowd.core.judging.", "gflowd.core.notify.event_names", "gflowd.core.planning."),
     ),
     ("gflowd.core", ()),
     ("gflowd.paths", ("gflowd.core.syntax.fast_json",)),  # where things are kept, and the door to them

@@ -194,10 +194,10 @@ def _signal(name: str, value: Any) -> dict[str, Any]:
 
 
 def _events(name: str, value: Any) -> dict[str, Any]:
-    from gflowd.core.notify import words
+    from gflowd.core.notify import event_names
 
     try:
-        return {name: words.parse(_words(name, value) or ("none",), words.FOR_A_JOB)}
+        return {name: event_names.parse(_words(name, value) or ("none",), event_names.FOR_A_JOB)}
     except Refused as refusal:
         raise BadUsage(f"{name}: {refusal}") from None
 

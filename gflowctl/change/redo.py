@@ -17,7 +17,7 @@ from gflowd.core.job.model import FAILURES
 from gflowd.core.job.records import PHASE, has_ended
 from gflowd.core.job.value import Value
 from gflowd.core.queue import dependency_paths
-from gflowd.core.request import validation
+from gflowd.core.request import deadlines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _checked(context: Context, spec: Spec, old: Job, now: float) -> Spec:
     if spec.script is not None and not capture.take_in_use(state.script(spec.script, spec.uid)):
         raise Refused(f"the script of job {jobs.label(old)} is no longer kept; submit the job again")
     try:
-        validation.check_deadline(spec, now)
+        deadlines.check(spec, now)
         return clusters.checked(spec, context, context.limits)
     except Refused as error:
         raise Refused(f"job {jobs.label(old)}: {error}") from None

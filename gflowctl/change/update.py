@@ -85,7 +85,7 @@ class Request:
 
     def _is_for_slurm(self, name: str, content: bytes) -> bool:
         """Raises `Refused` for a head that would be refused at submission. Its options set nothing now."""
-        from gflowd.core.slurm import script_head
+        from gflowd.core.request import script_head
 
         try:
             head = script_head.read(content, ignore_unknown=True)
@@ -123,7 +123,9 @@ class Request:
         else:
             found = validation.checked(found, limits)
         if state in update_rules.WAITING and {*self.options, *self.cleared}.intersection(DEADLINE):
-            validation.check_deadline(found, view.now)
+            from gflowd.core.request import deadlines
+
+            deadlines.check(found, view.now)
         if self.options.intersection(RUN):
             self._check_what_is_run(job, found, limits)
         return found

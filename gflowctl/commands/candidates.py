@@ -179,7 +179,7 @@ def _options_to_clear(_context: Context) -> Candidates:
 
 
 def _events(_context: Context) -> Candidates:
-    from gflowd.core.notify.words import FOR_A_JOB
+    from gflowd.core.notify.event_names import FOR_A_JOB
 
     return ((name, "") for name in FOR_A_JOB)
 

@@ -317,9 +317,9 @@ def add_notification(parser: argparse.ArgumentParser) -> None:
 
 
 def _events(text: str) -> tuple[str, ...]:
-    from gflowd.core.notify import words
+    from gflowd.core.notify import event_names
 
-    return _checked(lambda: words.parse(command_line.words(text) or [text], words.FOR_A_JOB))
+    return _checked(lambda: event_names.parse(command_line.words(text) or [text], event_names.FOR_A_JOB))
 
 
 def _addresses(text: str) -> str:

@@ -310,7 +310,7 @@ def script_content(path: str) -> bytes | None:
 def _check_no_script(path: str, beginning: bytes) -> None:
     """Raises `Refused` for a file without `#!` that nobody can run, or that has options which nobody would read."""
     if (b"SBATCH" in beginning or b"GFLOW" in beginning) and b"\0" not in beginning and _is_the_command(path):
-        from gflowd.core.slurm import script_head
+        from gflowd.core.request import script_head
 
         if (number := script_head.unread(beginning)) is not None:
             raise Refused(
@@ -335,7 +335,7 @@ def check_shell(command: Sequence[str], cwd: str) -> str | None:
         return None
     if b"SBATCH" not in beginning and b"GFLOW" not in beginning:
         return None
-    from gflowd.core.slurm import script_head
+    from gflowd.core.request import script_head
 
     number = script_head.unread(beginning)
     if number is None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from gflowd.core.errors import Refused, meant
 from gflowd.core.job.model import AUTO, HERE
-from gflowd.core.request import validation
+from gflowd.core.request import cluster_options, validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,19 +49,19 @@ def _why_not(spec: Spec, told: dict[str, Any] | None) -> str | None:
     """Why no node of a cluster can run it, as far as gflowd has seen them."""
     if told is None or not told.get("nodes"):
         return None
-    from gflowd.core.cluster import policy
+    from gflowd.core.cluster import suitability
     from gflowd.core.cluster.sight import Nodes, Offer
 
     nodes = (
         Nodes(each["cpus"], each["memory_mb"], tuple(map(tuple, each["gpus"])), each["time_limit"])
         for each in told["nodes"]
     )
-    return policy.why_not(spec, Offer(tuple(nodes)))
+    return suitability.why_not(spec, Offer(tuple(nodes)))
 
 
 def _check_name(name: str, context: Context) -> None:
     if context.state.shared is not None:
-        raise Refused(f"--cluster: {validation.FOR_ALL_USERS}")
+        raise Refused(f"--cluster: {cluster_options.FOR_ALL_USERS}")
     known = tuple(context.settings.get("clusters", ()))
     if not known:
         raise Refused("--cluster: no cluster is configured; see [cluster.NAME] in gflow.toml(5)")

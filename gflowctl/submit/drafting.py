@@ -275,7 +275,10 @@ class Drafter:
             from gflowctl.submit import clusters
 
             spec = clusters.checked(spec, self._context, self._limits)
-        validation.check_deadline(spec, self._around.now)
+        if spec.deadline is not None:
+            from gflowd.core.request import deadlines
+
+            deadlines.check(spec, self._around.now)
         if spec.notify_on:
             from gflowctl.submit import notification
 

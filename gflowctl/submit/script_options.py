@@ -7,7 +7,7 @@ import os
 
 from gflowd.core.errors import BadUsage, GflowError, Refused
 from gflowd.core.job.value import Value
-from gflowd.core.slurm import script_head
+from gflowd.core.request import script_head
 from gflowd.core.slurm.sbatch_options import COMMAND_LINE
 
 TYPE_CHECKING = False

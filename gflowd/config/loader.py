@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from gflowd.config import cluster_tables, settings, toml_file
 from gflowd.core.errors import Refused
 from gflowd.core.job import model
-from gflowd.core.request.validation import FOR_ALL_USERS
 from gflowd.paths import SYSTEM_CONFIG, check_trusted, default_config_path
 
 if TYPE_CHECKING:
@@ -251,6 +250,8 @@ def _take_entry(gathered: _Gathered, key: Path, value: object, set_by: dict[Path
     if target[0] == settings.OF_THE_SYSTEM and not gathered.system:
         raise Refused(f"{name} belongs in the system's configuration, {SYSTEM_CONFIG}, and has no meaning in a user's")
     if is_of_cluster and gathered.system:
+        from gflowd.core.request.cluster_options import FOR_ALL_USERS
+
         raise Refused(f"{name}: {FOR_ALL_USERS}")
     if target in set_by:
         raise Refused(f"{name} and {'.'.join(set_by[target])} are the same setting; keep one of them")

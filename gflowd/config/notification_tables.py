@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from gflowd.config.value_types import ValueType, duration, shown, whole
 from gflowd.core.errors import Refused, meant
-from gflowd.core.notify import plain_text, words
+from gflowd.core.notify import event_names, plain_text
 from gflowd.core.notify.targets import (
     PLAIN,
     PREFIX,
@@ -101,7 +101,7 @@ def _check_keys(table: dict[str, Any], known: tuple[str, ...]) -> None:
 def _of_all(table: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if "events" in table:
-        found["events"] = words.parse(_list(table, "events"), words.FOR_A_TABLE)
+        found["events"] = event_names.parse(_list(table, "events"), event_names.FOR_A_TABLE)
     if "filter_users" in table:
         found["users"] = tuple(user.lower() for user in _list(table, "filter_users"))
     if "timeout" in table and "timeout_secs" in table:

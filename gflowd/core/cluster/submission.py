@@ -10,7 +10,7 @@ import shlex
 from math import ceil
 from typing import TYPE_CHECKING
 
-from gflowd.core.cluster import policy, programs
+from gflowd.core.cluster import programs, suitability
 from gflowd.core.job import array_task
 from gflowd.core.syntax import signal_names
 
@@ -76,7 +76,7 @@ def _resources(spec: Spec, offer: Offer | None) -> Iterator[str]:
     elif spec.memory_mb:
         yield f"--mem={spec.memory_mb}M"
     if spec.gpus:
-        kind = policy.gpu_kind(spec, offer)
+        kind = suitability.gpu_kind(spec, offer)
         yield f"--gres=gpu:{spec.gpus}" if kind is None else f"--gres=gpu:{kind}:{spec.gpus}"
 
 

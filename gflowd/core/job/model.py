@@ -226,7 +226,7 @@ class Spec(Value):
         self.slurm: Final = slurm  # its script was written for Slurm
         self.asked: Final = asked  # options of sbatch(1) that its variables tell of, `NAME=VALUE` each
         self.notify_email: Final = notify_email  # addresses, with commas between; None: its user's, if no URL is given
-        self.notify_on: Final = notify_on  # words of `core.notify.words`
+        self.notify_on: Final = notify_on  # words of `core.notify.event_names`
         self.notify: Final = notify  # URLs
         self.git: Final = git  # None: `cwd` was in no work tree
         self.deadline: Final = deadline  # it must have ended by then; seconds since the epoch

@@ -69,14 +69,14 @@ def _check_parameters(spec: Spec) -> None:
 def _check_notification(spec: Spec) -> None:
     if not (spec.notify or spec.notify_email or spec.notify_on):
         return
-    from gflowd.core.notify import words
+    from gflowd.core.notify import event_names
     from gflowd.core.syntax import addresses
 
     for each in spec.notify:
         addresses.url(each)
     if spec.notify_email is not None:
         addresses.addresses(spec.notify_email)
-    if spec.notify_on and words.parse(spec.notify_on, words.FOR_A_JOB) != spec.notify_on:
+    if spec.notify_on and event_names.parse(spec.notify_on, event_names.FOR_A_JOB) != spec.notify_on:
         raise Refused(f"{','.join(spec.notify_on)!r} are not events as they are kept")
 
 

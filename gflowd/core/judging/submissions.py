@@ -5,7 +5,7 @@ from __future__ import annotations
 from gflowd.core.errors import Refused
 from gflowd.core.job.records import SPEC
 from gflowd.core.judging import contents, dependencies, queue_limits, rights
-from gflowd.core.request import validation
+from gflowd.core.request import deadlines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def judged(spec: Spec, standing: Standing, terms: Terms) -> Spec:
     contents.check(spec)
     contents.check_series(spec)
     made = contents.settled(spec, terms.limits)
-    validation.check_deadline(made, terms.now)
+    deadlines.check(made, terms.now)
     rights.check_priority(peer, terms.policy, made.priority)
     contents.check_urls(terms.policy, made.notify)
     if made.needs is not None:

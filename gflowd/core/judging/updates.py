@@ -6,7 +6,7 @@ from gflowd.core.errors import Refused
 from gflowd.core.job import array_task, overrides
 from gflowd.core.job.records import ENDED, LIVE, PHASE, WISH, is_queued, phase_name
 from gflowd.core.judging import contents, dependencies, queue_limits, rights
-from gflowd.core.request import update_rules, validation
+from gflowd.core.request import deadlines, update_rules, validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def judged(spec_id: int, wanted: Spec, standing: Standing, terms: Terms, with_ne
         _check_overrides(standing, ids, old, new)
     _check_rights(terms.peer, terms.policy, old, new, changed, waits=waits)
     if waits and not {*changed}.isdisjoint(OF_DEADLINE):
-        validation.check_deadline(new, terms.now)
+        deadlines.check(new, terms.now)
     if "needs" in changed and new.needs is not None:
         dependencies.check(new.needs, new.family, with_new or standing, terms.past)
     return new

@@ -48,10 +48,10 @@ def _check_deadline(job: Job, now: float) -> None:
     """Raises `Refused` for one that would be stopped, or lose its outcome, only to be cancelled."""
     if job.spec.deadline is None:
         return
-    from gflowd.core.request import validation
+    from gflowd.core.request import deadlines
 
     try:
-        validation.check_deadline(job.spec, now)
+        deadlines.check(job.spec, now)
     except Refused as error:
         raise Refused(f"cannot be requeued: {error}") from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gflowd.core.notify import plain_text, words
+from gflowd.core.notify import event_names, plain_text
 from gflowd.core.syntax.clocks import Clock
 
 if TYPE_CHECKING:
@@ -93,9 +93,10 @@ def _who(event: Mapping[str, Any]) -> str:
 
 
 def _happened(event: Mapping[str, Any]) -> str:
-    if (mark := event.get("mark")) in words.TIME_MARKS:
+    if (mark := event.get("mark")) in event_names.TIME_MARKS:
         left = event.get("seconds_left")
-        return f"has used {words.TIME_MARKS[mark]:.0%} of its time limit{f', {length(left)} are left' if left else ''}"
+        rest = f", {length(left)} are left" if left else ""
+        return f"has used {event_names.TIME_MARKS[mark]:.0%} of its time limit{rest}"
     kind: str = event["kind"]
     if kind == "job_ended":
         return _ended(event)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gflowd.core.notify import words
+from gflowd.core.notify import event_names
 from gflowd.core.syntax import addresses
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Transport:
 class Target:
     """What all targets have: which events they get, of whose jobs and reservations (empty: of all)."""
 
-    events: tuple[str, ...] = (words.EVERYTHING,)
+    events: tuple[str, ...] = (event_names.EVERYTHING,)
     users: tuple[str, ...] = ()
     timeout: float = TIMEOUT
     max_retries: int | None = None
@@ -68,7 +68,7 @@ class Target:
         """Whether `event` is for it."""
         if self.users and str(event.get("user") or "").lower() not in self.users:
             return False
-        return words.told(self.events, event) is not None
+        return event_names.told(self.events, event) is not None
 
     @property
     def key(self) -> str:

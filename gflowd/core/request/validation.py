@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gflowd.core.errors import Refused
-from gflowd.core.job.model import AUTO, LONGEST_NAME, LONGEST_STRING, RANGES, is_text
+from gflowd.core.job.model import LONGEST_NAME, LONGEST_STRING, RANGES, is_text
 from gflowd.core.job.value import Value
 
 TYPE_CHECKING = False
@@ -17,7 +17,6 @@ LARGEST_SCRIPT = 16 << 20  # bytes
 LONGEST_EXEC = 2_000_000  # bytes of all arguments and variables: 2 MiB minus room for what gflow adds (execve(2))
 POINTER = 8  # bytes that the kernel counts in addition for each string
 LONGEST_PROJECT = 64  # characters
-FOR_ALL_USERS = "a gflowd for all users hands no jobs over to a cluster; use one of your own for that"
 ONE_BY_ONE = "a job of several gets MIG devices only when --gpu-type names them, such as MIG or 1g.10gb"
 
 
@@ -69,7 +68,7 @@ def checked(spec: Spec, limits: Limits) -> Spec:
         _check_warning(spec.early_signal, spec.time_limit)
     if spec.shared and spec.gpu_memory_mb is None:
         raise Refused("a job that shares its GPU must say how much of its memory it uses: --gpu-memory MEM")
-    why = why_impossible(spec, limits) if spec.cluster is None else why_not_on_cluster(spec)
+    why = why_impossible(spec, limits) if spec.cluster is None else _why_not_on_cluster(spec)
     if why is not None:
         raise Refused(why)
     _check_ranges(spec)
@@ -77,6 +76,12 @@ def checked(spec: Spec, limits: Limits) -> Spec:
         spec = spec.replace(notify_on=("end",))  # Slurm tells nothing unless --mail-type says of what
     found = project(spec.project, limits)
     return spec if found == spec.project else spec.replace(project=found)
+
+
+def _why_not_on_cluster(spec: Spec) -> str | None:
+    from gflowd.core.request import cluster_options
+
+    return cluster_options.why_not(spec)
 
 
 def _check_ranges(spec: Spec) -> None:
@@ -94,26 +99,6 @@ def _check_warning(early: EarlySignal, time_limit: float) -> None:
             f"--signal {early.before:g} s before a time limit of {durations.clock(time_limit)}: the job would get it "
             "as it starts; give more --time or a later --signal"
         )
-
-
-def check_deadline(spec: Spec, now: float) -> None:
-    """Raises `Refused` when a job that is queued `now` cannot end by its deadline: it has passed, or its time limit is
-    longer than what is left then or at its begin time.
-    """
-    if spec.deadline is None:
-        return
-    if spec.deadline <= now:
-        raise Refused("the deadline has passed")
-    begin = now if spec.begin_at is None else max(now, spec.begin_at)
-    if begin + (spec.time_limit or 0.0) <= spec.deadline:
-        return
-    from gflowd.core.syntax import durations
-
-    if begin > spec.deadline:
-        raise Refused("the deadline is before the begin time")
-    left, since = durations.clock(spec.deadline - begin), "it begins" if begin > now else "now"
-    limit = durations.clock(spec.time_limit or 0.0)
-    raise Refused(f"the deadline is {left} after {since}, but the time limit is {limit}")
 
 
 def check_text(text: str) -> None:
@@ -196,22 +181,6 @@ def _size(string: bytes, what: str) -> int:
     if len(string) >= LONGEST_STRING:
         raise Refused(f"{what} is {len(string)} bytes long; the limit is {LONGEST_STRING - 1}")
     return len(string) + 1 + POINTER
-
-
-def why_not_on_cluster(spec: Spec) -> str | None:
-    """Why no cluster can have a job that asks for one; None if one may. What a cluster has, its batch system knows."""
-    whole_gpus = "a cluster gives whole GPUs, by number and type; --shared and --gpu-memory are for this machine"
-    whole_machine = "--exclusive and --memory all mean this machine; ask a cluster for CPUs and memory by number"
-    ways = "--executor and --gpu-prefer are for jobs of this machine, not of a cluster"
-    rules = (
-        (spec.uid is not None, f"--cluster: {FOR_ALL_USERS}"),
-        (spec.relay is not None, "gflowctl run runs a command on this machine; use submit for a cluster"),
-        (spec.shared or spec.gpu_memory_mb is not None, whole_gpus),
-        (spec.exclusive or spec.all_memory, whole_machine),
-        (spec.quiet_limit is not None, "--quiet-limit is kept on this machine only; a job for a cluster has none"),
-        (spec.cluster != AUTO and (spec.executor is not None or spec.gpu_prefer), ways),
-    )
-    return next((why for is_so, why in rules if is_so), None)
 
 
 def why_impossible(spec: Spec, limits: Limits) -> str | None:

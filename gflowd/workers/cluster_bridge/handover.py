@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from gflowd import log
-from gflowd.core.cluster import batches, refusals, submission
+from gflowd.core.cluster import batches, sbatch_errors, submission
 from gflowd.core.cluster.throttles import HELD
 from gflowd.core.errors import GflowError
 from gflowd.effects.cluster.intents import ALONE, Intent
@@ -216,7 +216,7 @@ class Handover:
             return False
         self.state[intent.batch] = UNSURE
         others = any(state == GIVEN for state in self.state.values())
-        why = refusals.permanent(answer.status, answer.complaint, has_others=others)
+        why = sbatch_errors.permanent(answer.status, answer.complaint, has_others=others)
         if why is not None:
             self.refusals[intent.batch] = why
         else:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gflowd.core.notify import messages, words
+from gflowd.core.notify import event_names, messages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,12 +29,12 @@ class ArraySummaries:
     def told(self, event: Event, asked: Sequence[str], now: float) -> Event | None:
         """What is told of an array when this happens to one of its jobs; None: nothing."""
         array_id, size, kind = event["array_id"], event["notify"].get("size") or 1, event["kind"]
-        wanted, whole = words.expanded(asked), {**event, "summary": {"count": size}}
+        wanted, whole = event_names.expanded(asked), {**event, "summary": {"count": size}}
         if kind == "job_requeued":
             self._outbox.element_again(array_id, size, event["job"], now)
         if kind == "job_ended":
             return self._of_end(event, wanted, now) if event["final"] else None
-        if wanted.isdisjoint(words.fitting(event)):
+        if wanted.isdisjoint(event_names.fitting(event)):
             return None
         if kind == "job_started":
             return whole if self._outbox.first_to_begin(array_id, size, now) else None
@@ -49,7 +49,7 @@ class ArraySummaries:
         if not self._outbox.element_ended(array_id, size, event["job"], state, line, now):
             return None
         summary = self._outbox.take_summary(array_id, MOST_LINES)
-        if wanted.isdisjoint(words.of_array(summary["states"]) | words.fitting(event) & {"invalid_depend"}):
+        if wanted.isdisjoint(event_names.of_array(summary["states"]) | event_names.fitting(event) & {"invalid_depend"}):
             return None
         worst = next((each for each in WORST if summary["states"].get(each)), state)
         nothing = dict.fromkeys(("array_index", "reason", "exit_code", "signal", "run_seconds"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gflowd.core.events import kinds
-from gflowd.core.notify import words
+from gflowd.core.notify import event_names
 from gflowd.workers.notifier import receiver_names
 from gflowd.workers.notifier.array_summaries import ArraySummaries
 
@@ -48,14 +48,14 @@ class Intake:
     def take_marks(self, now: float) -> None:
         """The marks of time limits that have been reached. Within a commit of the outbox."""
         for _job, word, at, event in self._outbox.due_marks(now):
-            left = event["time_limit"] * (1 - words.TIME_MARKS[word])
+            left = event["time_limit"] * (1 - event_names.TIME_MARKS[word])
             self._add({**event, "at": at, "mark": word, "seconds_left": left}, now)
 
     def _take_of_job(self, event: Event, now: float) -> None:
         asked = event["notify"].get("on") or ()
-        self._take_time(event, words.expanded(asked))
-        if event.get("array_index") is None or words.ARRAY_TASKS in asked:
-            if words.told(asked, event) is not None:
+        self._take_time(event, event_names.expanded(asked))
+        if event.get("array_index") is None or event_names.ARRAY_TASKS in asked:
+            if event_names.told(asked, event) is not None:
                 self._add(event, now)
         elif (told := self._arrays.told(event, asked, now)) is not None:
             self._add(told, now)
@@ -70,9 +70,9 @@ class Intake:
         kind, job = event["kind"], event["job"]
         if kind == "job_started":
             limit = event["notify"].get("time_limit")
-            for word in wanted & words.TIME_MARKS.keys() if limit else ():
+            for word in wanted & event_names.TIME_MARKS.keys() if limit else ():
                 marked = {**event, "kind": "job_time_limit", "id": f"{event['id']}.{word}", "time_limit": limit}
-                self._outbox.set_mark(job, word, event["at"] + limit * words.TIME_MARKS[word], marked)
+                self._outbox.set_mark(job, word, event["at"] + limit * event_names.TIME_MARKS[word], marked)
         elif kind in ("job_ended", "job_requeued"):
             self._outbox.drop_marks(job)
         elif kind == "job_suspended":
@@ -88,7 +88,7 @@ class Intake:
             if not limit:
                 self._outbox.drop_marks(job)
             else:
-                by = (limit - marked["time_limit"]) * words.TIME_MARKS[word]
+                by = (limit - marked["time_limit"]) * event_names.TIME_MARKS[word]
                 self._outbox.shift_mark(job, word, by, {**marked, "time_limit": limit})
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core.cluster import policy
+from gflowd.core.cluster import suitability
 from gflowd.core.execution.observations import live_job
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Starting
@@ -131,7 +131,7 @@ class Handover:
             if job.id not in due or job.id in starting or not this.planner.ledger.admits(job.spec):
                 continue
             waited = None if job.id in hopeless else this.now.wall - job_queue.ready(job)
-            name = policy.destination(job.spec, waited, self._clusters, this.sights.offers, this.room)
+            name = suitability.destination(job.spec, waited, self._clusters, this.sights.offers, this.room)
             if name is not None:
                 self._hand(job, name, this)
 
@@ -139,7 +139,7 @@ class Handover:
         """The jobs that can never start here, and may on a cluster: taken out of those that are impossible."""
         kept, found = [], set()
         for job, why in plan.impossible:
-            if job.spec.cluster is not None and policy.could_go(job.spec, self._clusters, sights.offers):
+            if job.spec.cluster is not None and suitability.could_go(job.spec, self._clusters, sights.offers):
                 found.add(job.id)
                 self.reasons[job.id] = reasons.CLUSTER_UNREACHABLE if not sights.offers else reasons.CLUSTER_FULL
             else:

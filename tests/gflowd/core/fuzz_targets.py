@@ -25,9 +25,8 @@ from gflowd.core.judging import judge
 from gflowd.core.judging.peer import Peer
 from gflowd.core.judging.policy import Policy
 from gflowd.core.progress import bar, report
-from gflowd.core.request import sweep_parameters, update_rules
+from gflowd.core.request import script_head, sweep_parameters, update_rules
 from gflowd.core.request.validation import Limits
-from gflowd.core.slurm import script_head
 from gflowd.core.syntax import durations, filename_patterns, instants, job_ids, memory, ranges, templates
 from gflowd.paths import State
 from gflowd.storage.record_log import Fold, header_record, is_torn, next_id_in

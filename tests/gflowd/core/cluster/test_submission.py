@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.specs import SPEC
 
-from gflowd.core.cluster import policy, submission
+from gflowd.core.cluster import submission, suitability
 from gflowd.core.cluster.batches import batches
 from gflowd.core.cluster.clusters import Cluster
 from gflowd.core.cluster.sight import Nodes, Offer
@@ -116,11 +116,11 @@ def test_a_throttle_is_told_and_only_equals_are_together() -> None:
     ],
 )
 def test_what_a_cluster_can_never_run_is_known(spec: dict[str, object], why: str | None) -> None:
-    found = policy.why_not(SPEC.replace(**spec), OFFER)
+    found = suitability.why_not(SPEC.replace(**spec), OFFER)
     assert (found is None) == (why is None)
     assert why is None or why in (found or "")
-    assert policy.why_not(SPEC.replace(cpus=10**6), None) is None, "nobody knows"
-    assert policy.why_not(SPEC.replace(time_limit=3601.0), Offer((SMALL,))) is not None
+    assert suitability.why_not(SPEC.replace(cpus=10**6), None) is None, "nobody knows"
+    assert suitability.why_not(SPEC.replace(time_limit=3601.0), Offer((SMALL,))) is not None
 
 
 def test_a_job_for_any_cluster_goes_where_it_fits_once_it_has_waited() -> None:
@@ -129,13 +129,13 @@ def test_a_job_for_any_cluster_goes_where_it_fits_once_it_has_waited() -> None:
     wide = SPEC.replace(cpus=8)
 
     def goes(spec: Spec, waited: float | None, room: dict[str, int] = room) -> str | None:
-        return policy.destination(spec, waited, clusters, offers, room)
+        return suitability.destination(spec, waited, clusters, offers, room)
 
     assert [goes(SPEC, 599.0), goes(SPEC, 600.0), goes(wide, 600.0)] == [None, "a", "c"], "b waits for ever"
     assert [goes(wide, None), goes(SPEC, 600.0, {"a": 0}), goes(SPEC.replace(cpus=64), None)] == ["b", None, None]
-    assert policy.destination(SPEC, 600.0, clusters, {}, room) is None, "nobody answers"
-    assert policy.could_go(SPEC, clusters, {})
-    assert not policy.could_go(SPEC.replace(cpus=64), clusters, offers)
+    assert suitability.destination(SPEC, 600.0, clusters, {}, room) is None, "nobody answers"
+    assert suitability.could_go(SPEC, clusters, {})
+    assert not suitability.could_go(SPEC.replace(cpus=64), clusters, offers)
 
 
 def test_the_script_runs_the_task_of_its_own(tmp_path: Path) -> None:

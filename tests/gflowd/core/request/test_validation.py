@@ -7,7 +7,7 @@ from support.specs import SPEC
 
 from gflowd.core.errors import Refused
 from gflowd.core.job.model import EarlySignal, Spec, Tasks
-from gflowd.core.request import gpu_match, validation
+from gflowd.core.request import deadlines, gpu_match, validation
 from gflowd.core.request.validation import Limits
 
 if TYPE_CHECKING:
@@ -245,10 +245,10 @@ def test_who_wants_no_gpu_wants_no_kind_of_them() -> None:
 )  # fmt: skip
 def test_a_deadline_must_be_within_reach(fields: dict[str, float], why: str | None) -> None:
     if why is None:
-        validation.check_deadline(spec(**fields), 100.0)
+        deadlines.check(spec(**fields), 100.0)
         return
     with pytest.raises(Refused, match=f"^{why}$"):
-        validation.check_deadline(spec(**fields), 100.0)
+        deadlines.check(spec(**fields), 100.0)
 
 
 def test_tasks_that_new_cpus_do_not_fit_are_forgotten() -> None:

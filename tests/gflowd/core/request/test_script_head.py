@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gflowd.core.errors import Refused
-from gflowd.core.slurm import sbatch_options, sbatch_semantics, sbatch_variables, script_head
+from gflowd.core.request import script_head
+from gflowd.core.request.script_head import Head
+from gflowd.core.slurm import sbatch_options, sbatch_semantics, sbatch_variables
 from gflowd.core.slurm.sbatch_options import GRAMMAR, Option
-from gflowd.core.slurm.script_head import Head
 
 
 def slurm(*lines: str, **settings: object) -> Head:

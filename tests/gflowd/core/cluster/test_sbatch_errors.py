@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gflowd.core.cluster import refusals
+from gflowd.core.cluster import sbatch_errors
 
 FAILED = "sbatch: error: Batch job submission failed: "
 
@@ -26,10 +26,10 @@ FAILED = "sbatch: error: Batch job submission failed: "
     ],
 )  # fmt: skip
 def test_what_passes_and_what_does_not(status: int | None, complaint: str, why: str | None) -> None:
-    assert refusals.permanent(status, complaint, has_others=True) == why
+    assert sbatch_errors.permanent(status, complaint, has_others=True) == why
 
 
 def test_a_limit_of_jobs_passes_when_others_end() -> None:
     complaint = FAILED + "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
-    assert refusals.permanent(1, complaint, has_others=True) is None
-    assert refusals.permanent(1, complaint, has_others=False) is not None
+    assert sbatch_errors.permanent(1, complaint, has_others=True) is None
+    assert sbatch_errors.permanent(1, complaint, has_others=False) is not None
