@@ -301,8 +301,9 @@ def _last_end(context: Context) -> Iterator[Finding]:
 def _worker(context: Context, found: daemon.Daemon, pulse: board.Pulse, now: float) -> Finding:
     who = f"worker {pulse.name} (pid {pulse.pid or 'none'})"
     restarts = f", {count(pulse.restarts, 'restart')}" if pulse.restarts else ""
-    if now - pulse.beat > SILENT:
-        return Finding(WARN, f"{who} has not responded for {now - pulse.beat:.0f} s", found.restart)
+    last = max(pulse.beat, pulse.started)  # one that was just started has not beaten yet, one to be started has neither
+    if last and now - last > SILENT:
+        return Finding(WARN, f"{who} has not responded for {now - last:.0f} s", found.restart)
     if pulse.restarts >= OFTEN and now - pulse.started < LATELY:
         return Finding(WARN, f"{who} keeps dying{restarts}", f"see {context.state.log}")
     return Finding(OK, f"{who}{restarts}")

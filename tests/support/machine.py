@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gflowd.effects import proc
 from gflowd.paths import State
 from support import identity
 from support.forked import NURSERY
@@ -57,11 +58,23 @@ def end(*pids: int) -> None:
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> None:
-    """Signals a process that must be there; one that is killed is gone when this returns."""
+    """Signals a process that must be there; it is gone, or stands still, when this returns, if that was the signal."""
     assert pid > 1
     os.kill(pid, number)
     if number == signal.SIGKILL:
         eventually(lambda: holds_nothing(pid))
+    elif number == signal.SIGSTOP:
+        eventually(lambda: proc.is_stopped(pid))
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """While this lasts, that process does nothing."""
+    kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        kill(pid, signal.SIGCONT)
 
 
 class Machine:
@@ -190,8 +203,8 @@ class Machine:
         return {"supervisor": found["pid"], **pids} if found["running"] else {}
 
     def worker(self, name: str) -> int:
-        """The pid of a worker, as soon as there is one."""
-        return eventually(lambda: self.pids().get(name) or 0)
+        """The pid of a worker, as soon as one lives: that of a killed one is shown until the supervisor sees it."""
+        return eventually(lambda: pid if alive(pid := self.pids().get(name, 0)) else 0)
 
     @property
     def tmux_socket(self) -> str:

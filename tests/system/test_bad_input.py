@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 from pathlib import Path
 
 import pytest
-from support.machine import GATE, Machine, kill
+from support.machine import GATE, Machine, stopped
 from support.waiting import eventually
 
 WRONG = [
@@ -230,16 +230,19 @@ def test_a_read_only_state_directory_is_told_of(small_disk: Machine) -> None:
 
 
 def spoil(machine: Machine, how: str) -> None:
-    """Damages one line in the middle of the snapshot."""
-    path = Path(machine.state.snapshot)
-    lines = path.read_bytes().splitlines(keepends=True)
-    middle = max(n for n, line in enumerate(lines) if b'"victim"' in line)
-    lines[middle] = {
-        "garbage": b"\x00\xffgarbage\n",
-        "flipped": lines[middle].replace(b'"victim"', b'"victin"'),
-        "joined": lines[middle].rstrip(b"\n"),
-    }[how]
-    path.write_bytes(b"".join(lines))
+    """Damages one line in the middle of the snapshot, and loses nothing that a daemon adds meanwhile."""
+    with open(machine.state.snapshot_lock, "r+") as lock, open(machine.state.snapshot, "r+b") as file:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lines = file.read().splitlines(keepends=True)
+        middle = max(n for n, line in enumerate(lines) if b'"victim"' in line)
+        lines[middle] = {
+            "garbage": b"\x00\xffgarbage\n",
+            "flipped": lines[middle].replace(b'"victim"', b'"victin"'),
+            "joined": lines[middle].rstrip(b"\n"),
+        }[how]
+        file.seek(0)
+        file.write(b"".join(lines))
+        file.truncate()
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["daemon up", "daemon down"])
@@ -299,8 +302,6 @@ def test_a_snapshot_that_is_a_link_is_refused(machine: Machine) -> None:
 
 
 def test_a_stopped_holder_of_the_lock_is_named(machine: Machine) -> None:
-    import fcntl
-
     machine.write_config(store={"lock_timeout": 0.5})
     machine.submit("true")
     with open(machine.state.snapshot_lock, "r+") as file:
@@ -314,14 +315,11 @@ def test_beside_a_daemon_a_snapshot_that_is_gone_is_not_begun_anew(machine: Mach
     """Not even with jobs that are held and have left no trace; the daemon has them, and puts them back."""
     machine.start()
     kept = machine.submit("--hold", "--wrap", "exit 3")
-    eventually(lambda: json.loads(Path(machine.state.observed).read_bytes())["next_id"] == kept + 1)
-    scheduler = machine.worker("scheduler")
-    kill(scheduler, signal.SIGSTOP)
-    try:
+    observed = Path(machine.state.observed)
+    eventually(lambda: observed.exists() and json.loads(observed.read_bytes())["next_id"] == kept + 1)
+    with stopped(machine.worker("scheduler")):
         Path(machine.state.snapshot).unlink()
         assert "a running gflowd restores it" in machine.refused(3, "submit", "true")
-    finally:
-        kill(scheduler, signal.SIGCONT)
     eventually(Path(machine.state.snapshot).exists)
     machine.ctl("release", str(kept))
     assert machine.wait(kept) == 3

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from support.machine import GATE, TMUX, Machine, kill
+from support.machine import GATE, TMUX, Machine, kill, stopped
 from support.waiting import eventually
 
 needs_tmux = pytest.mark.skipif(TMUX is None, reason="tmux is not installed")
@@ -24,15 +24,14 @@ def found(machine: Machine) -> dict[str, str]:
 
 def remedy(machine: Machine, part: str) -> str:
     """The remedy of the one finding that has `part` in its text."""
-    (text,) = eventually(lambda: [text for text in found(machine) if part in text])
-    return found(machine)[text]
+    (said,) = eventually(lambda: [said for text, said in found(machine).items() if part in text])
+    return said
 
 
 def test_a_stopped_daemon(own_default: Machine) -> None:
     pid = own_default.pids()["supervisor"]
-    kill(pid, signal.SIGSTOP)
-    assert remedy(own_default, "gflowd is stopped") == f"kill -CONT {pid}"
-    kill(pid, signal.SIGCONT)
+    with stopped(pid):
+        assert remedy(own_default, "gflowd is stopped") == f"kill -CONT {pid}"
     eventually(lambda: not found(own_default))
 
 
@@ -45,15 +44,17 @@ def test_a_worker_that_keeps_ending(own_default: Machine) -> None:
 
 
 def test_a_doorbell_that_is_gone(own_default: Machine) -> None:
-    (Path(own_default.state.default_run()) / "bell").unlink()
-    assert remedy(own_default, "which wakes gflowd") == "gflowd restart"
+    with stopped(own_default.pids()["supervisor"]):  # which makes it again as soon as it sees that
+        (Path(own_default.state.default_run()) / "bell").unlink()
+        assert remedy(own_default, "which wakes gflowd") == "gflowd restart"
     own_default.gflowd("restart")
     eventually(lambda: not found(own_default))
 
 
 def test_a_runtime_directory_that_is_gone(own_default: Machine) -> None:
-    shutil.rmtree(own_default.state.default_run())
-    assert remedy(own_default, "is gone while gflowd runs") == "gflowd restart"
+    with stopped(own_default.pids()["supervisor"]):
+        shutil.rmtree(own_default.state.default_run())
+        assert remedy(own_default, "is gone while gflowd runs") == "gflowd restart"
     own_default.gflowd("restart")
     eventually(lambda: not found(own_default))
 
@@ -66,8 +67,9 @@ def test_a_configuration_changed_since(own_default: Machine) -> None:
 
 
 def test_an_observed_world_of_another_daemon(own_default: Machine) -> None:
-    Path(own_default.state.observed).unlink()
-    assert "the disk is full" in remedy(own_default, "was not written by the running gflowd")
+    with stopped(own_default.pids()["scheduler"]):  # which writes it again whenever there is news
+        Path(own_default.state.observed).unlink(missing_ok=True)
+        assert "the disk is full" in remedy(own_default, "was not written by the running gflowd")
 
 
 @needs_tmux
@@ -89,11 +91,8 @@ def test_a_tmux_server_that_does_not_answer(own_default: Machine) -> None:
     job_id = own_default.submit("--wrap", GATE)
     own_default.until(job_id, "running")
     pid = int(own_default.tmux("display-message", "-p", "#{pid}"))
-    kill(pid, signal.SIGSTOP)
-    try:
+    with stopped(pid):
         assert "kill -CONT" in remedy(own_default, "did not answer")
-    finally:
-        kill(pid, signal.SIGCONT)
     own_default.open_gate()
     assert own_default.wait(job_id) == 0
 

@@ -70,8 +70,9 @@ def test_a_job_that_ended_without_the_daemon_tells_the_truth(own: Machine) -> No
     own.stop()
     assert own.job(job_id)["state"] == "running"
     own.open_gate()
-    eventually((own.attempt(job_id) / "exit").exists)
-    record = (own.attempt(job_id) / "exit").stat().st_mtime
+    path = own.attempt(job_id) / "exit"
+    eventually(lambda: path.exists() and path.read_text() == "9\n")  # it is made first, then written
+    record = path.stat().st_mtime
     eventually(lambda: time.time() > record + 0.5)
     returned = time.time()
     own.start()

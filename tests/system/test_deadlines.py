@@ -24,9 +24,9 @@ def test_a_queued_job_is_cancelled_when_it_can_no_longer_end_in_time(up: Machine
     busy = up.submit("-c", "8", "--wrap", GATE)
     up.until(busy, "running")
     latest = time.time() + 2
-    job_id = up.submit("-c", "8", "--time", "1m", "--deadline", at(62), "true")
+    job_id = up.submit("-c", "8", "--time", "1m", "--deadline", "now+62s", "true")
     waits = up.submit("--depends-on", str(job_id), "true")
-    held = up.submit("--hold", "--deadline", at(2), "true")
+    held = up.submit("--hold", "--deadline", "now+2s", "true")
     assert up.job(job_id)["deadline"] is not None
     assert cancelled_at(up, job_id) >= latest - 1
     shown = up.ctl("show", str(job_id)).stdout
@@ -39,8 +39,8 @@ def test_a_queued_job_is_cancelled_when_it_can_no_longer_end_in_time(up: Machine
 
 
 def test_a_deadline_that_passes_while_the_daemon_is_down_is_kept_when_it_returns(own_default: Machine) -> None:
-    over = time.time() + 4.1
-    job_id = own_default.submit("--hold", "--deadline", at(3), "true")
+    job_id = own_default.submit("--hold", "--deadline", "now+3s", "true")
+    over = time.time() + 3.1
     own_default.stop()
     eventually(lambda: time.time() > over)
     own_default.start()

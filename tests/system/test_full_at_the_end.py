@@ -73,11 +73,13 @@ def test_who_ends_while_there_is_no_room_has_ended_and_gives_its_gpu_on(small: M
 @pytest.mark.parametrize("executor", ["tmux", "process"])
 def test_who_finds_the_last_room_gone_begins_all_the_same(small: Machine, executor: str) -> None:
     """There was room for all that is made before it is started, and no more."""
-    small.write_config(executor={"type": executor}, daemon={"start_grace": 1})
+    small.write_config(executor={"type": executor})
     small.start()
     place = Path(small.state.path("jobs"))
     like = small.submit("-o", str(small.work / "out"), "true")
     assert small.wait(like) == 0
+    small.write_config(daemon={"start_grace": 1})
+    small.gflowd("restart")
     made = [Path(small.state.attempt(like, 1), name) for name in ("used", "job.sh")]
     ballast = fill(place)
     if not ballast[0].stat().st_size:

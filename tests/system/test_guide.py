@@ -12,6 +12,7 @@ import pwd
 import re
 import sys
 import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -98,6 +99,12 @@ class Reader(Machine):
         done = self.run("sh", "-c", command, env=env, cwd=self.home)
         assert done.returncode == 0, done
 
+    def knows_its_configuration(self) -> bool:
+        """Whether the daemon has read the file as it is now: `reload` only tells it to."""
+        seen = json.loads(Path(self.state.observed).read_bytes())
+        found: int = seen["config"]["mtime_ns"]
+        return found == self.config_file.stat().st_mtime_ns
+
     def logged(self, number: int, attempt: int = 1) -> str:
         path = self.attempt(number).parent / str(attempt) / "log"
         return path.read_text() if path.exists() else ""
@@ -170,6 +177,7 @@ def of(title: str) -> Callable[[Task], Task]:
 def training(reader: Reader, submit: str, warn: str, again: str) -> None:
     (reader.work / "model.py").write_text(MODEL)
     number = reader.types_submission(submit)
+    reader.until(number, "running")  # else nobody would send it a signal
     eventually(lambda: "epoch 3" in reader.logged(number))
     logs = reader.types(warn)
     assert logs.index("epoch 3\nsaved after 3\n") < logs.index("loaded after 3\nepoch 4\n")
@@ -246,6 +254,7 @@ def progress(reader: Reader, submit: str) -> None:
     submit, _, look = submit.partition("\n")
     number = reader.types_submission(submit)
     eventually(lambda: reader.job(number)["progress"] == 0.4)
+    reader.until(number, "running")  # it may have been quicker than who looks whether it has begun
     table, _, shown = reader.types(look).partition("Job:")
     assert re.search(rf"(?m)^ *{number} +loop +R +\S+ +40% epoch 4 of 10 +(~20|N/A)", table)  # no end if overdue
     assert re.search(r"(?m)^Progress: +40%, epoch 4 of 10 \(reported 0:\d\d ago\)$", shown)
@@ -325,4 +334,5 @@ def test_what_the_guide_says_is_true(reader: Reader, title: str) -> None:
             elif block.language == "sh":
                 commands.append(block.text)
         reader.gflowd("reload")
+        eventually(reader.knows_its_configuration)
         TASKS[title](reader, *commands)

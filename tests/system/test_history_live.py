@@ -159,8 +159,8 @@ def test_a_history_that_is_locked_or_removed_stops_nobody(leaving: Machine) -> N
     assert leaving.wait(second) == 0
     eventually(lambda: "database is locked" in leaving.daemon_log())
     assert leaving.jobs().keys() == {first, second}
-    db.close()
     leaving.stop()
+    db.close()  # not before: the second must not leave for what is removed
     os.unlink(leaving.state.history)
     leaving.start()
     left(leaving, second)

@@ -33,7 +33,7 @@ def test_a_killed_worker_is_replaced_and_no_job_notices(own_default: Machine, vi
     own_default.open_gate()
     assert own_default.wait(*running) == 3
     own_default.ran_exactly_once([*running, *queued, *more])
-    after = own_default.pids()
+    after = eventually(lambda: found if (found := own_default.pids()).keys() == pids.keys() else None)
     assert after["supervisor"] == pids["supervisor"]
     others = {name for name in pids if after[name] == pids[name]}
     assert others == ({"supervisor"} if victim == "manager" else pids.keys() - {victim})
@@ -104,9 +104,9 @@ def test_a_supervisor_killed_again_and_again_starts_no_job_twice(own: Machine) -
 def test_a_job_killed_with_the_daemon_ends_as_what_happened_to_it(own: Machine) -> None:
     job_id = own.submit("sleep", "100")
     job = own.until(job_id, "running")
-    eventually(lambda: own.of_job(job_id).keys() - {job["pid"]})
+    command = eventually(lambda: own.of_job(job_id).keys() - {job["pid"]})
     kill(own.pids()["supervisor"])
-    end(*own.of_job(job_id).keys() - {job["pid"]})
+    end(*command)
     own.start()
     assert own.ended(job_id)["reason"] == "Signaled:SIGKILL"
 

@@ -16,6 +16,8 @@ import pytest
 
 from gflowctl.admin import checks
 from gflowctl.context import Context
+from gflowd.daemon.instance import Instance
+from gflowd.workers.board import Pulse, Pulses
 
 if TYPE_CHECKING:
     from support.ctl import Ctl
@@ -165,6 +167,20 @@ def test_of_very_many_records_that_make_no_sense_some_are_named(used: Ctl) -> No
     lines = bad(used)
     assert len(lines) == 101
     assert "50 more records make no sense" in lines[-1]
+
+
+def test_a_worker_is_silent_since_its_last_heartbeat_or_if_it_had_none_since_its_start(up: Ctl) -> None:
+    pulses = Pulses(["beats", "fresh", "coming", "silent", "mute"])
+    Instance(up.state, "foreground").sign(pulses.fd)
+    now = time.monotonic()
+    pulses.set(Pulse("beats", 11, beat=now, started=now - 1000))
+    pulses.set(Pulse("fresh", 12, started=now))
+    pulses.set(Pulse("silent", 13, beat=now - 1000, started=now - 2000))
+    pulses.set(Pulse("mute", 14, started=now - 1000))
+    found = [line for line in bad(up) if "worker" in line]
+    assert [line.partition(" for 1")[0] for line in found] == [
+        "WARN worker silent (pid 13) has not responded", "WARN worker mute (pid 14) has not responded",
+    ]  # fmt: skip
 
 
 def test_missing_packages_are_named(used: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:
