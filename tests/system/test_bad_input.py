@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -178,8 +179,8 @@ def test_on_a_full_disk_nothing_is_acknowledged_or_lost(small_disk: Machine, exe
     machine.until(running, "running")
     before = machine.jobs()
     ballast = fill(Path(machine.state.root))
-    for _ in range(3):
-        said = machine.refused(3, "submit", "--wrap", f"echo {random.random()} {'x' * 5000}")
+    for _ in range(3):  # more than is free again when the daemon replaces a file of its own that it was just writing
+        said = machine.refused(3, "submit", "--wrap", f"echo {random.random()} {'x' * 50_000}")
         assert "space" in said.lower()
     assert machine.jobs() == before
     assert machine.pids() == pids
@@ -317,7 +318,10 @@ def test_beside_a_daemon_a_snapshot_that_is_gone_is_not_begun_anew(machine: Mach
     kept = machine.submit("--hold", "--wrap", "exit 3")
     observed = Path(machine.state.observed)
     eventually(lambda: observed.exists() and json.loads(observed.read_bytes())["next_id"] == kept + 1)
-    with stopped(machine.worker("scheduler")):
+    with ExitStack() as stack:
+        with open(machine.state.snapshot_lock, "r+") as lock:  # so that the scheduler does not stand still with it
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            stack.enter_context(stopped(machine.worker("scheduler")))
         Path(machine.state.snapshot).unlink()
         assert "a running gflowd restores it" in machine.refused(3, "submit", "true")
     eventually(Path(machine.state.snapshot).exists)

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.machine import GATE, Machine, alive, kill
+from support.machine import GATE, Machine, alive, kill, stopped
 from support.waiting import eventually
 
 
@@ -104,7 +104,8 @@ def test_stale_files_of_a_killed_daemon_do_no_harm(machine: Machine) -> None:
 def test_a_runtime_directory_deleted_under_the_daemon_loses_no_job(own: Machine) -> None:
     running = own.submit("--wrap", f"echo $GFLOW_JOB_ID >>ran; {GATE}; exit 3")
     own.until(running, "running")
-    shutil.rmtree(own.state.default_run())
+    with stopped(own.pids()["supervisor"]):  # which makes it again as soon as it sees that
+        shutil.rmtree(own.state.default_run())
     queued = own.submit("--executor", "process", "--wrap", "echo $GFLOW_JOB_ID >>ran")
     own.gflowd("restart")
     assert own.wait(queued) == 0

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import FrameType
 
-CALL_TIMEOUT = 5.0  # seconds: a tmux client waits forever for a stopped server
+CALL_TIMEOUT = 5.0  # seconds: a tmux client waits forever for a stopped server; also for one to make its socket again
 FAREWELL = 2.0  # seconds for a server to end
-REVIVAL = 1.0  # seconds for a server to create its socket again
 TERM = "screen-256color"
 OF_SERVER = 12  # descriptors that a server has for itself
 PER_SESSION = 2  # a terminal and the pipe of its output
@@ -185,10 +184,12 @@ class Tmux:
 
     def _revive(self) -> bool:
         """Makes a server whose socket was deleted create it again; returns whether a server responds now."""
+        if not os.path.isdir(os.path.dirname(self.socket)):
+            return False  # nor can it
         for pid in _servers(self.socket):
             with contextlib.suppress(OSError):  # gone, or another user's
                 os.kill(pid, signal.SIGUSR1)  # tmux(1)
-            deadline = time.monotonic() + REVIVAL
+            deadline = time.monotonic() + CALL_TIMEOUT
             while time.monotonic() < deadline:
                 if os.path.exists(self.socket) and self._answers():
                     return True
