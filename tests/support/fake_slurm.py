@@ -61,14 +61,14 @@ class FakeSlurm:
     def show(self, *rows: tuple[object, ...]) -> None:
         """What squeue says from now on: raw id, id, element, state, node and mark of each."""
         lines = [f"{raw}|{job}|{task}|{state}|{node}|5|N/A|None|{mark}\n" for raw, job, task, state, node, mark in rows]
-        (self.root / "rows.new").write_text("".join(lines))
-        (self.root / "rows.new").rename(self.root / "rows")
+        self.say("rows", "".join(lines))
 
     def say(self, name: str, text: str = "") -> None:
         """`down`, `refusal`, `mute`, `accounted` or what sacct or scontrol complain of, `lost`
         and `lost_order`; and `max_array`: from now on.
         """
-        (self.root / name).write_text(text)
+        (self.root / f"{name}.new").write_text(text)
+        (self.root / f"{name}.new").rename(self.root / name)
 
     def stop_saying(self, name: str) -> None:
         """As before `say`."""

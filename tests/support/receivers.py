@@ -32,16 +32,17 @@ class Receiver:
         fresh.rename(self._place / "answer")
 
     def got(self) -> list[dict[str, Any]]:
-        """Each request or mail, the first first."""
+        """Each request or mail, the first first; one that is only half written down is not there yet."""
         path = self._place / "got"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        lines = path.read_text().rpartition("\n")[0].splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines]
 
 
 def _note(place: Path, got: dict[str, Any]) -> tuple[int, dict[str, str]]:
-    """Writes down what came; returns how to answer."""
-    with (place / "got").open("a") as file:
-        file.write(json.dumps(got) + "\n")
+    """Writes down what came; returns how to answer, as was to be answered before anybody could see it."""
     status, headers = json.loads((place / "answer").read_text())
+    with (place / "got").open("ab", buffering=0) as file:  # at once: there may be several at a time
+        file.write(json.dumps(got).encode() + b"\n")
     return status, headers
 
 
