@@ -203,8 +203,16 @@ class Machine:
         return {"supervisor": found["pid"], **pids} if found["running"] else {}
 
     def worker(self, name: str) -> int:
-        """The pid of a worker, as soon as one lives: that of a killed one is shown until the supervisor sees it."""
-        return eventually(lambda: pid if alive(pid := self.pids().get(name, 0)) else 0)
+        """The pid of a worker, as soon as one is at work. The supervisor has to see that one was killed, and ends the
+        daemon when three in a row were killed before their first heartbeat.
+        """
+
+        def look() -> int:
+            found = self.status()["workers"]
+            pids = (each["pid"] for each in found if each["name"] == name and each["heartbeat_age"] is not None)
+            return next(filter(alive, filter(None, pids)), 0)
+
+        return eventually(look)
 
     @property
     def tmux_socket(self) -> str:
