@@ -163,6 +163,11 @@ class Monitor(App[None]):
         self._feed.stop()
 
     @property
+    def _is_left(self) -> bool:
+        """Whether its pieces are being removed, or are already: what is still told is for nobody."""
+        return not self.is_running or not self.screen_stack
+
+    @property
     def _table(self) -> JobTable:
         return self.screen_stack[0].query_one(JobTable)
 
@@ -184,7 +189,7 @@ class Monitor(App[None]):
 
     def on_told(self, message: Told) -> None:
         """Shows it, unless the screen is being left."""
-        if not self.screen_stack:
+        if self._is_left:
             return
         match message.what:
             case Picture() as picture:
@@ -211,12 +216,13 @@ class Monitor(App[None]):
             self.action_change(self._asks_later)
 
     def _head(self) -> None:
-        picture, wanted = self._picture, self._wanted
+        """Says of which jobs the picture is, which may still be one of those that were wished before."""
+        picture = self._picture
         said = [picture.sums]
-        if wanted.choice.text:
-            said.append(f"filter: {wanted.choice.text} ({picture.others} others)")
-        if wanted.sort != job_filter.SORTED:
-            said.append(f"sorted by {wanted.sort}")
+        match picture.asked:
+            case (job_filter.Choice() as choice, str() as sort):
+                said += [f"filter: {choice.text} ({picture.others} others)"] * bool(choice.text)
+                said += [f"sorted by {sort}"] * (sort != job_filter.SORTED)
         if self._table.marked:
             said.append(f"{len(self._table.marked)} marked")
         self._lines("head").show(render.escape("; ".join(said)))
@@ -257,7 +263,7 @@ class Monitor(App[None]):
 
     def on_job_table_moved(self) -> None:
         """Other details, or another log."""
-        if self._is_first:
+        if self._is_first or self._is_left:
             return
         self._head()
         self._follow()
@@ -281,6 +287,8 @@ class Monitor(App[None]):
 
     def on_descendant_focus(self) -> None:
         """Where the keys move is marked."""
+        if self._is_left:
+            return
         self._about(self._table.row if self._mode else None)
 
     def _want(self, wanted: Wanted) -> None:
@@ -293,7 +301,7 @@ class Monitor(App[None]):
         self.call_after_refresh(self._anew)
 
     def _anew(self) -> None:
-        if not self.screen_stack:
+        if self._is_left:
             return
         if not self._is_first:
             self._head()

@@ -73,11 +73,13 @@ class Ctl:
             [*PROGRAM, *words], cwd=self.home, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
 
-    def waits(self, process: subprocess.Popen[bytes]) -> None:
-        """Until it has come so far as to look for news: it has read what there is, and sleeps."""
+    def waits(self, process: subprocess.Popen[bytes], path: str | None = None) -> None:
+        """Until it has come so far as to look for news in the snapshot, or in the file `path`: it has read what there
+        is, and sleeps.
+        """
 
         def sleeps() -> bool:
-            is_open = self.state.snapshot in descriptors.opened(process.pid)
+            is_open = (path or self.state.snapshot) in descriptors.opened(process.pid)
             return is_open and proc.after_name(proc.stat(process.pid))[:1] == [b"S"]
 
         eventually(lambda: process.poll() is not None or sleeps())

@@ -15,6 +15,7 @@ pytest.importorskip("mcp", reason="gflow[mcp] is not installed")
 import anyio
 from mcp import Client, StdioServerParameters, stdio_client
 from support.ctl import PROGRAM, ROOT
+from support.waiting import PATIENCE
 
 from gflowctl.agents import confirmations
 from gflowctl.agents.confirmations import Previews
@@ -260,9 +261,10 @@ def test_tokens_expire_and_are_few() -> None:
 
 
 def test_over_pipes_nothing_but_the_protocol_is_on_standard_output_and_it_ends_with_its_input(
-    ctl: Ctl, tmp_path: Path
+    ctl: Ctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client ends the server by closing its input; if it did not end by itself, it would get a signal."""
+    monkeypatch.setattr("mcp.client.stdio.PROCESS_TERMINATION_TIMEOUT", PATIENCE)  # of 2 s on a busy machine
     ctl.submit("true")
     status = tmp_path / "status"
     words = ["-c", '"$@"; echo $? >"$0"', str(status), *PROGRAM, "mcp"]

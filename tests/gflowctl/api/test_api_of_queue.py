@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support import descriptors
 from support.ctl import ROOT
 
 import gflowctl.api
@@ -494,7 +495,7 @@ def test_the_process_stays_as_it_is(ctl: Ctl, queue: Queue, capfd: pytest.Captur
         umask = Path("/proc/self/status").read_text().partition("Umask:")[2].split()[0]
         signals = [signal.getsignal(number) for number in sorted(signal.valid_signals()) if number not in (9, 19)]
         return [os.getcwd(), dict(os.environ), umask, signals, signal.getitimer(signal.ITIMER_REAL), sys.stdout,
-                threading.active_count(), len(os.listdir("/proc/self/fd"))]  # fmt: skip
+                threading.active_count(), descriptors.ours()]  # fmt: skip
 
     queue.jobs()
     ctl.submit("true")

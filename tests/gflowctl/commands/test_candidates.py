@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -210,7 +211,7 @@ def test_zsh_offers_them(ctl: Ctl, shim: dict[str, str], words: tuple[str, ...],
         shown = ""
         for each in expected:
             shown = read_until(leader, f"<{each}>", shown)
-        found = {part.partition(">")[0] for part in shown.split("<")[1:]}
+        found = set(re.findall("<([^<>]*)>", shown))  # it may be read up to the middle of another
         assert found == expected
     finally:
         process.send_signal(signal.SIGKILL)

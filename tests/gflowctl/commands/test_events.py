@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.ctl import PROGRAM, private_ctl
-from support.waiting import eventually
 
 from gflowd.core.events.told import Told
 from gflowd.storage.journal import lines
@@ -183,7 +182,7 @@ def test_following_goes_on_until_it_is_interrupted_or_nobody_reads(ctl: Ctl) -> 
     assert last.wait(60) == 0, "nobody reads"
     assert last.stderr is not None
     last.stderr.close()
-    eventually(lambda: _has_read(latest.pid, ctl.state.path(lines.CURRENT)))
+    ctl.waits(latest, ctl.state.path(lines.CURRENT))
     journal.write(EVENTS[1:2])
     assert [json.loads(found.stdout.readline())["id"] for found in (latest, after) if found.stdout] == ["7-2", "7-2"]
     os.unlink(ctl.state.path(lines.CURRENT))
@@ -196,14 +195,3 @@ def test_following_goes_on_until_it_is_interrupted_or_nobody_reads(ctl: Ctl) -> 
         found.send_signal(signal.SIGINT)
         _, said = found.communicate(timeout=60)
         assert (found.returncode, said) == (130, b"")
-
-
-def _has_read(pid: int, path: str) -> bool:
-    """Whether a process has read a file to its end."""
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            if os.readlink(f"/proc/{pid}/fd/{fd}") == path:
-                return True
-        except OSError:
-            continue
-    return False

@@ -27,15 +27,17 @@ COLOR = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])[;m]")
 
 
 class Terminal:
-    """A shell in tmux, on a server of its own."""
+    """A shell in tmux, on a server of its own. It numbers its prompts: an older one says nothing of what runs now."""
 
     def __init__(self, ctl: Ctl) -> None:
         self.ctl = ctl
         self._socket = str(ctl.home / "tmux")
-        env = {**ctl.env, "PS1": "ready$ ", "ENV": "", "SHELL": "/bin/sh", "COLUMNS": "99", "LINES": "9"}
+        self._prompts = 0
+        prompt = "ready $((prompts=prompts+1))$ "
+        env = {**ctl.env, "PS1": prompt, "ENV": "", "SHELL": "/bin/sh", "COLUMNS": "99", "LINES": "9"}
         words = ["new-session", "-d", "-x", "80", "-y", "24", "exec sh"]
         subprocess.run(["tmux", "-S", self._socket, "-f", "/dev/null", *words], env=env, cwd=ctl.home, check=True)
-        self.shows("ready$")
+        self.is_ready()
 
     def tmux(self, *words: str) -> str:
         return subprocess.run(
@@ -62,6 +64,11 @@ class Terminal:
             eventually(look)
         except AssertionError:
             raise AssertionError(f"{texts} not in\n{self.text()}") from None
+
+    def is_ready(self, *texts: str) -> None:
+        """Waits until the shell asks for the next command, and shows all of these."""
+        self._prompts += 1
+        self.shows(f"ready {self._prompts}$", *texts)
 
     def state(self) -> str:
         """Whether the alternate screen is in use, the cursor is seen, and the mouse is taken."""
@@ -101,7 +108,7 @@ def test_a_real_terminal_shows_it_and_is_as_before_when_it_is_left(terminal: Ter
     terminal.tmux("resize-window", "-x", "60", "-y", "20")
     terminal.shows("? help", "     7  w7 ")
     terminal.types("C-z")
-    terminal.shows("ready$")
+    terminal.is_ready()
     assert terminal.state() == "0 1 0"
     terminal.runs("fg")
     terminal.shows("gflowd is not running", "JOBID", "? help")
@@ -110,15 +117,15 @@ def test_a_real_terminal_shows_it_and_is_as_before_when_it_is_left(terminal: Ter
     terminal.types("l")
     terminal.shows("37 queued, 1 held", "-- log of job 7 w7", "there is no output yet")
     os.kill(terminal.monitor(), signal.SIGTERM)
-    terminal.shows("ready$")
+    terminal.is_ready()
     terminal.runs("echo status $?; stty -g | cmp - before && echo the same")
-    terminal.shows("status 143", "\nthe same")
+    terminal.is_ready("status 143", "\nthe same")
     assert terminal.state() == "0 1 0"
     terminal.runs(f"clear; NO_COLOR=1 TERM=screen {program} -s H; echo status $?; TERM=dumb {program}")
     terminal.shows("filter: -s H", "     7  w7 ")
     assert not COLOR.search(terminal.text("-e"))
     terminal.types("C-c")
-    terminal.shows("status 0", "monitor needs more than a terminal with TERM=dumb")
+    terminal.is_ready("status 0", "monitor needs more than a terminal with TERM=dumb")
     assert terminal.state() == "0 1 0"
 
 
@@ -127,13 +134,13 @@ def test_whoever_stops_it_the_terminal_is_afterwards_as_before(terminal: Termina
     terminal.runs(f"stty -g >before; {shlex.join([*PROGRAM, 'monitor'])}")
     terminal.shows("1 running, 38 queued", "? help")
     os.kill(terminal.monitor(), number)
-    terminal.shows("ready$", "Stopped")
+    terminal.is_ready("Stopped")
     terminal.runs("clear; fg")
-    terminal.shows("JOBID", "? help", without="ready$")  # a stopped one has left its picture there
+    terminal.shows("JOBID", "? help", without="ready ")  # a stopped one has left its picture there
     terminal.types("/w7", "Enter")
     terminal.shows("filter: w7 (38 others)")
     os.kill(terminal.monitor(), signal.SIGTERM)
-    terminal.shows("ready$")
+    terminal.is_ready()
     terminal.runs("echo status $?; stty -g | cmp - before && echo the same")
-    terminal.shows("status 143", "\nthe same")
+    terminal.is_ready("status 143", "\nthe same")
     assert terminal.state() == "0 1 0"

@@ -21,7 +21,7 @@ pytest.importorskip("textual")
 
 from gflowctl.api import Queue
 from gflowctl.monitor.changes import ByApi
-from gflowctl.monitor.screen import Monitor
+from gflowctl.monitor.screen import Monitor, Told
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -89,12 +89,17 @@ def append(path: str, data: bytes) -> None:
         file.write(data)
 
 
-def on_screen(ctl: Ctl, play: Callable[[Screen], Awaitable[None]], size: tuple[int, int] = (80, 24)) -> None:
+def on_screen(
+    ctl: Ctl,
+    play: Callable[[Screen], Awaitable[None]],
+    size: tuple[int, int] = (80, 24),
+    kind: type[Monitor] = Monitor,
+) -> None:
     """Plays a scene before the screen of a user."""
 
     async def show() -> None:
         context = Context(ctl.env, None, ctl.state.root)
-        app = Monitor(context, Wanted(), ByApi(Queue(ctl.state.root, environ=ctl.env)))
+        app = kind(context, Wanted(), ByApi(Queue(ctl.state.root, environ=ctl.env)))
         async with app.run_test(size=size) as pilot:
             await play(Screen(app, pilot))
             assert app.failure is None
@@ -196,6 +201,40 @@ def test_jobs_are_changed_once_the_question_is_answered(ctl: Ctl) -> None:
     assert {job["id"]: job["state"] for job in ctl.jobs("-a") if job["id"] in (1, 2, 3, 4, 5, 14, 15)} == {
         1: "cancelled", 2: "queued", 3: "queued", 4: "finished", 5: "held", 14: "held", 15: "queued",
     }  # fmt: skip
+
+
+def test_the_head_tells_of_the_rows_that_are_there_and_not_of_those_that_are_wished(busy: Ctl) -> None:
+    async def play(screen: Screen) -> None:
+        await screen.shows("w10")
+        before = screen.app._picture
+        screen.app.action_turn()
+        screen.app.on_told(Told(before))  # one that was on its way
+        assert screen.app._lines("head")._texts == (before.sums,)
+        await screen.shows("sorted by -JOBID")
+        assert screen.app._picture.rows[0].label == "62"
+
+    on_screen(busy, play)
+
+
+def test_a_picture_that_comes_while_the_screen_is_left_is_for_nobody(busy: Ctl) -> None:
+    heard = []
+
+    class Leaving(Monitor):
+        async def _close_all(self) -> None:
+            for widget in list(self.screen.children):
+                await widget.remove()
+            is_told = asyncio.Event()
+            self.post_message(Told(self._picture))
+            self.call_later(is_told.set)
+            await asyncio.wait_for(is_told.wait(), PATIENCE)
+            heard.append(self._picture)
+            await super()._close_all()
+
+    async def play(screen: Screen) -> None:
+        await screen.shows("w10")
+
+    on_screen(busy, play, kind=Leaving)
+    assert heard
 
 
 def test_it_fits_any_screen(busy: Ctl) -> None:

@@ -52,7 +52,9 @@ def test_a_job_is_shown(some: Ctl) -> None:
     }  # fmt: skip
     assert {name: found.get(name) for name in expected} == expected
     assert found["RunTime"].startswith("00:01:")
-    assert some.slurm("scontrol", "show", "jobid=1").stdout == some.slurm("scontrol", "show", "JobId", "1").stdout
+    over = some.slurm("scontrol", "show", "jobid=5").stdout  # of one that runs the time goes on
+    assert over.startswith("JobId=5 ")
+    assert over == some.slurm("scontrol", "show", "JobId", "5").stdout
 
 
 def test_jobs_that_wait_or_are_over_and_one_line(some: Ctl) -> None:

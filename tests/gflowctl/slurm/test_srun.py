@@ -291,8 +291,13 @@ def test_signals_are_passed_on(begun: Callable[..., subprocess.Popen[str]]) -> N
     assert step.stdout is not None
     assert step.stderr is not None
     assert step.stdout.readline() == "ready\n"
+    asks = "srun: interrupt (one more within 1 sec to abort)\n"
     step.send_signal(signal.SIGINT)
-    assert step.stderr.readline() == "srun: interrupt (one more within 1 sec to abort)\n"
-    assert step.stderr.readline().endswith("task 0: running\n")
-    step.send_signal(signal.SIGINT)
+    said = step.stderr.readline()
+    assert said == asks
+    while said == asks:  # each time that a busy machine took longer
+        assert step.stderr.readline().endswith("task 0: running\n")
+        step.send_signal(signal.SIGINT)
+        said = step.stderr.readline()
+    assert said.startswith("srun: sending Ctrl-C to StepId=5.")
     assert (step.wait(60), step.stdout.read()) == (9, "int\n")

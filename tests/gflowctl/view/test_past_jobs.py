@@ -232,6 +232,8 @@ def test_waiting_goes_on_when_the_job_leaves_meanwhile(ctl: Ctl) -> None:
     ctl.ok("submit", "-a", "1-2", "true")
     waiting = ctl.start("wait", "1,2")
     following = ctl.start("log", "-f", "1")
+    ctl.waits(waiting)
+    ctl.waits(following)
     ctl.end_job(1, exit_code=0)
     ctl.end_job(2, exit_code=0)
     ctl.end_job(3, "failed", exit_code=9)
