@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+from slow import held_up_tests
 from support import depth, nvidia, whole_files
 from support.tracing import Tracing
 
@@ -117,6 +118,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Tracing(is_to_cover))
     if whole_files.is_dealt(config):
         config.pluginmanager.register(whole_files)
+    if held_up_tests.is_wanted():
+        config.pluginmanager.register(held_up_tests)
 
 
 @pytest.hookimpl(optionalhook=True)

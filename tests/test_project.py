@@ -90,7 +90,7 @@ def test_the_nightly_run_makes_what_there_is_and_goes_on_after_a_failure() -> No
 def test_a_worker_of_the_tests_that_dies_fails_the_run() -> None:
     """Else xdist starts another, which waits for ever."""
     runs = [line for line in MAKEFILE.splitlines() if " -m pytest " in line and "$(TOOLS)" not in line]
-    assert len(runs) == 5
+    assert len(runs) == 6
     assert all("$(SPREAD)" in line for line in runs)
     assert "--max-worker-restart=0\n" in MAKEFILE
 
