@@ -33,11 +33,13 @@ def test_a_job_that_takes_too_much_memory_is_ended(either: Machine) -> None:
 
 def test_its_children_take_part_and_are_ended_with_it(either: Machine) -> None:
     """None of them is over the limit alone, one has left the session; the shell only waits."""
-    (either.work / "grow.py").write_text(GROW.replace("while True", "for _ in range(15)") + "time.sleep(1000)\n")
+    grow = GROW.replace("while True", "for _ in range(15)") + "time.sleep(1000)\n"
+    (either.work / "grow.py").write_text(f"import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)\n{grow}")
     text = f"for n in 1 2 3; do {sys.executable} grow.py & done; setsid {sys.executable} grow.py & touch ready; wait"
     job_id = either.submit("-m", "350M", "--", "sh", "-c", text)
     eventually((either.work / "ready").exists)
     pids = either.of_job(job_id)
+    either.open_gate("go")
     assert either.wait(job_id) == 137
     assert either.job(job_id)["reason"] == "OutOfMemory"
     assert not [pid for pid in pids if alive(pid)]
