@@ -109,9 +109,12 @@ def test_jobs_are_what_queue_shows_as_json(mixed: Ctl) -> None:
                              (("-n", "a,c"), {"names": ["a", "c"]}), (("-P", "ml"), {"projects": "ml"}),
                              (("-a", "-l", "-2"), {"ended": True, "limit": -2}), (("-g", "7"), {"group": 7}),
                              ):  # fmt: skip
+            before = time.monotonic()
             shown, found = mixed.jobs(*words), [record(job) for job in queue.jobs(**asked)]  # type: ignore[arg-type]
-            for each in (*shown, *found):
-                each["time_left"] = each["time_left"] and round(each["time_left"], -2)
+            passed = time.monotonic() - before  # since before the first of them was asked for
+            for one, other in zip(shown, found, strict=True):
+                left = one.pop("time_left"), other.pop("time_left")
+                assert left == (None, None) or 0 <= left[0] - left[1] <= passed, words
             assert found == shown, words
             assert found
         assert [job.label for job in queue.jobs([2, "7_[1-2]", 9])] == ["2", "7_1", "7_2", "9"]

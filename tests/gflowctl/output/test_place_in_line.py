@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support import elapsed
 
 from gflowctl.output import place_in_line
 from gflowd.core.job import codec
@@ -46,13 +47,15 @@ def test_the_place_in_line_is_told_with_the_score_its_parts_and_who_is_ahead(up:
     for waited, *words in ((9 * HOUR, "-t", "1h"), (8 * HOUR, "-t", "1h"), (3 * HOUR, "-t", "2h", "-g", "2")):
         submit(up, waited, *words)
     up.observe(line=line(2, 1, 3, shares={"x": 1.0}), reasons={"3": "Priority"})
+    asked = time.time()
     said = told(up, 3, "3-3")["In line"]
     found = re.fullmatch(
-        r"3rd, score 1\.7 = waited 3:00:0\d / limit 2:00:00 \(counts as 2:16:32\) x 1\.26 \(2 GPUs\); "
+        r"3rd, score 1\.7 = waited (3:00:\d\d) / limit 2:00:00 \(counts as 2:16:32\) x 1\.26 \(2 GPUs\); "
         r"behind 2 \(7\), 1 \(7\.9\)",
         said,
     )
     assert found, said
+    assert elapsed.is_told(found[1], since=up.spec(3).submitted_at, asked=asked)
     assert "Length" not in told(up, 3)
     assert told(up, 2)["In line"].startswith("1st, ")
     assert "behind" not in told(up, 2)["In line"]
@@ -68,11 +71,15 @@ def test_who_is_ahead_is_told_too_when_a_single_job_is_asked_for(up: Ctl) -> Non
 def test_a_share_and_a_later_readiness_are_parts_of_the_score(up: Ctl) -> None:
     submit(up, 9 * HOUR, "-t", "1h")
     user = up.spec(1).user
-    up.observe(line=line(1, ready={"1": time.time() - HOUR}, shares={user: 0.2}))
+    asked = time.time()
+    ready = asked - HOUR
+    up.observe(line=line(1, ready={"1": ready}, shares={user: 0.2}))
     said = told(up, 1)["In line"]
-    assert re.fullmatch(
-        r"1st, score 0\.18 = waited 1:00:0\d / limit 1:00:00 \(counts as 1:08:16\) x 0\.2 \(fair share\)", said
-    ), said
+    found = re.fullmatch(
+        r"1st, score 0\.18 = waited (1:00:\d\d) / limit 1:00:00 \(counts as 1:08:16\) x 0\.2 \(fair share\)", said
+    )
+    assert found, said
+    assert elapsed.is_told(found[1], since=ready, asked=asked)
 
 
 def test_of_many_ahead_the_last_three_are_named(up: Ctl) -> None:
