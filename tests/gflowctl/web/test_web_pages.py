@@ -53,7 +53,7 @@ def page(mixed: Ctl, opened: Opened) -> Asking:
     with mixed.store.commit() as commit:
         commit.put("attempt", "3.1", codec.encode_phase(ended))
         for number, gpu_list in ((1, [0]), (2, None)):
-            window = {"user": "ada", "gpus": 0 if gpu_list else 1, "start": time.time() + 60, "duration": 3600.0}
+            window = {"user": "ada", "gpus": 0 if gpu_list else 1, "start": time.time() + 3600, "duration": 3600.0}
             commit.put(
                 "reservation", number, {**window, "gpu_list": gpu_list, "created_by": "<i>", "created_at": began}
             )
