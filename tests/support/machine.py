@@ -77,6 +77,22 @@ def stopped(pid: int) -> Iterator[None]:
         kill(pid, signal.SIGCONT)
 
 
+def unmount(place: Path) -> None:
+    """Once nobody has a file open there: of a process that ends, its files outlive its words and its environment."""
+    eventually(lambda: subprocess.run(["umount", str(place)], check=False, capture_output=True).returncode == 0)
+
+
+@contextmanager
+def standing_still(pid: int) -> Iterator[None]:
+    """That process is stopped meanwhile: it sees what is done to its files all at once."""
+    kill(pid, signal.SIGSTOP)
+    try:
+        eventually(lambda: Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T")
+        yield
+    finally:
+        kill(pid, signal.SIGCONT)
+
+
 class Machine:
     """One user's gflow. `work` is where jobs run, `home` the user's home; `config` can be changed before `start`."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.machine import Machine
+from support.machine import Machine, unmount
 from support.waiting import eventually
 
 
@@ -28,7 +28,7 @@ def full(machine: Machine) -> Iterator[Machine]:
     yield machine
     machine.gflowd("stop", check=False)
     eventually(lambda: not machine.processes())
-    subprocess.run(["umount", str(place)], check=True)
+    unmount(place)
 
 
 @pytest.mark.parametrize("executor", ["tmux", "process"])

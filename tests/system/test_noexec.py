@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.machine import Machine
+from support.machine import Machine, unmount
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def mounted(machine: Machine) -> Iterator[Machine]:
         yield machine
         machine.stop()
     finally:
-        subprocess.run(["umount", str(place)], check=True)
+        unmount(place)
 
 
 def test_scripts_run_through_their_interpreters_and_doctor_tells(mounted: Machine) -> None:

@@ -124,6 +124,7 @@ def test_what_passes_leaves_the_promised_job_its_quota(gpus: Machine) -> None:
 @pytest.fixture
 def weekly(gpus: Machine) -> Iterator[Machine]:
     """All GPUs are reserved for somebody else for a while of each week."""
+    eventually(lambda: json.loads(gpus.ctl("info", "--json").stdout)["gpus"])
     gpus.ctl(
         "reserve", "create", "--user", "nobody", "--gpus", "4", "--start", "now+2d", "--for", "1h", "--repeat", "weekly"
     )

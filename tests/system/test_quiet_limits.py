@@ -6,14 +6,22 @@ from support.machine import Machine
 from support.waiting import eventually
 
 
+def quiet(machine: Machine, grace: str, *options: str) -> int:
+    """A job that may write nothing for no longer than a second, and does not."""
+    job_id = machine.submit("--quiet-limit", "1h", "--grace", grace, *options, "--wrap", "echo begun; sleep 1000")
+    machine.until(job_id, "running")
+    eventually(lambda: machine.log(job_id))
+    machine.ctl("update", str(job_id), "--quiet-limit", "1s")
+    return job_id
+
+
 def test_a_job_without_output_is_warned_then_ended_and_retried(either: Machine) -> None:
-    words = ("--quiet-limit", "1h", "--grace", "2s", "--max-retries", "1", "--wrap", "echo begun; sleep 1000")
-    job_id = either.submit(*words)
-    either.until(job_id, "running")
-    either.ctl("update", str(job_id), "--quiet-limit", "1s")
-    eventually(lambda: either.job(job_id)["reason"] == "NoOutput")
-    assert either.job(job_id)["state"] == "running"
-    assert "(NoOutput)" in either.ctl("queue", str(job_id)).stdout
+    warned = quiet(either, "1h")
+    eventually(lambda: either.job(warned)["reason"] == "NoOutput")
+    assert either.job(warned)["state"] == "running"
+    assert "(NoOutput)" in either.ctl("queue", str(warned)).stdout
+    either.cancel(warned)
+    job_id = quiet(either, "2s", "--max-retries", "1")
     assert either.wait(job_id) == 130
     job = either.job(job_id)
     assert (job["state"], job["reason"], job["attempt"], job["quiet_limit"]) == ("failed", "NoOutput", 2, 1.0)

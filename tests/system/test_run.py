@@ -124,7 +124,7 @@ def test_output_errors_and_status_are_the_jobs_own(up: Machine) -> None:
     job = up.job(the_job(up))
     assert (job["state"], job["exit_code"], job["name"]) == ("failed", 7, "sh")
     assert sorted(up.log(job["id"]).split()) == [b"err", b"out"]
-    assert relays(up) == before
+    assert not relays(up) - before
 
 
 def test_a_pipeline_passes_every_byte_through_it(up: Machine) -> None:
@@ -366,7 +366,7 @@ def test_what_makes_no_sense_is_refused(up: Machine) -> None:
     assert "nothing to run" in up.refused(2, "run")
     assert "not both" in up.refused(2, "run", "--wrap", "true", "--", "true")
     assert "not a directory" in up.refused(1, "run", "-D", "missing", "--", "true")
-    assert relays(up) == before
+    assert not relays(up) - before
 
 
 # on a terminal
@@ -381,7 +381,7 @@ def test_the_job_has_a_terminal_like_mine(up: Machine) -> None:
         assert at.sees("xterm less")
         assert termios.tcgetattr(at.follower) == at.before
     assert b"30 90\n" in up.log(the_job(up))
-    assert relays(up) == before
+    assert not relays(up) - before
 
 
 def test_python_listens_to_keys_and_ends_with_its_own_status(up: Machine) -> None:
@@ -405,7 +405,7 @@ def test_a_shell_has_job_control_and_hears_of_a_new_size(up: Machine) -> None:
         at.type("\x1a")
         at.until("Stopped")
         termios.tcsetwinsize(at.keys, (11, 77))
-        at.type("kill %1; stty size\n")
+        at.type("kill %1; while [ \"$(stty size)\" = '30 90' ]; do sleep 0.1; done; stty size\n")
         at.until("11 77")
         at.type("exit 3\n")
         assert at.leaves() == 3

@@ -99,6 +99,7 @@ def test_scancel_signals_the_script_alone_or_everything(either: Machine) -> None
     done = either.slurm("sbatch", "--parsable", write(either, "signal.sh", text))
     job_id = done.stdout.strip()
     eventually(lambda: (either.work / "signal.txt").exists() and either.lines("signal.txt") == ["ready"])
+    either.until(int(job_id), "running")
     assert either.slurm("scancel", "-b", "-s", "USR1", job_id).returncode == 0
     eventually(lambda: either.lines("signal.txt") == ["ready", "script"])
     assert either.slurm("scancel", "--full", "--signal=USR1", job_id).returncode == 0
@@ -131,9 +132,10 @@ wait
 
 
 def test_steps_are_steps_and_end_with_their_job(gpu: Machine) -> None:
-    job_id = gpu.submit(write(gpu, "steps.sh", STEPS))
+    job_id = gpu.submit("--grace", "60s", write(gpu, "steps.sh", STEPS))
     log = gpu.work / f"slurm-{job_id}.out"
-    eventually(lambda: log.exists() and "up" in log.read_text())
+    eventually(lambda: "up" in gpu.lines(log.name))
+    gpu.until(job_id, "running")
     assert sorted((gpu.work / f"s-{job_id}.{step}.txt").read_text() for step in (0, 1)) == ["0\n", "1\n"]
     gpu.ctl("cancel", str(job_id))
     gpu.wait(job_id)

@@ -99,8 +99,9 @@ def test_a_tmpdir_of_the_submitters_wins_and_that_of_a_job_is_not_handed_on(up: 
 
 def test_the_stop_ladder_of_a_script_for_slurm_begins_with_term(up: Machine) -> None:
     text = "trap 'echo saved >>saved; exit 3' TERM; touch ready; sleep 100 & wait\n"
-    job_id = up.submit(write(up, HEAD + text))
+    job_id = up.submit("--grace", "60s", write(up, HEAD + text))
     eventually((up.work / "ready").exists)
+    up.until(job_id, "running")
     up.cancel(job_id)
     assert up.lines("saved") == ["saved"]
     job = up.job(job_id)

@@ -74,7 +74,7 @@ def go_on(machine: Machine, job_id: int) -> None:
 
 
 def test_a_suspended_job_does_nothing_until_it_is_unsuspended(either: Machine) -> None:
-    job_id = busy(either)
+    job_id = busy(either, "--grace", "60s")
     said = either.ctl("suspend", str(job_id))
     assert said.stdout == f"Suspended job {job_id}\n"
     either.until(job_id, "suspended")
@@ -126,7 +126,9 @@ def test_the_time_limit_stands_still_with_the_job(either: Machine) -> None:
     assert job["state"] == "suspended"
     assert job["time_left"] == left
     assert job["suspended_at"] is not None
+    either.ctl("update", str(job_id), "--time", "1h")
     go_on(either, job_id)
+    either.ctl("update", str(job_id), "--time", "2s")
     assert either.wait(job_id) == 124
     assert either.job(job_id)["suspended_seconds"] >= 2.5
 
@@ -205,7 +207,7 @@ def test_gpus_stay_held_and_cpus_too_unless_they_are_given_back(own: Machine) ->
 def test_a_suspended_job_whose_command_is_killed_has_ended(either: Machine) -> None:
     job_id = either.submit("--", "sleep", "1000")
     either.until(job_id, "running")
-    eventually(lambda: either.of_job(job_id))
+    eventually(lambda: any(words.startswith("sleep") for words in either.of_job(job_id).values()))
     suspend(either, job_id)
     (pid,) = [pid for pid, words in either.of_job(job_id).items() if words.startswith("sleep")]
     os.kill(pid, 9)

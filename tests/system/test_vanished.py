@@ -100,7 +100,7 @@ def test_a_tmux_server_killed_under_many_jobs_costs_none_its_true_end(in_tmux: M
     """Every other one does not care for its terminal."""
     pids, count = in_tmux.pids(), depth.number(50, 16)
     deaf = "[ $((GFLOW_ARRAY_TASK_ID % 2)) = 0 ] || { trap '' HUP; exec >/dev/null 2>&1 </dev/null; }"
-    text = f"echo $GFLOW_JOB_ID >>ran; {deaf}; {GATE}; echo ended || exit 9; exit 4"
+    text = f"{deaf}; echo $GFLOW_JOB_ID >>ran; {GATE}; echo ended || exit 9; exit 4"
     first = int(
         in_tmux.ctl("submit", "--parsable", "-c", "0", "-a", f"1-{count}", "--wrap", text).stdout.partition("-")[0]
     )
@@ -123,9 +123,10 @@ def test_a_tmux_server_killed_under_many_jobs_costs_none_its_true_end(in_tmux: M
 
 @needs_tmux
 def test_a_job_that_outlives_the_tmux_server_is_still_running(in_tmux: Machine) -> None:
-    job_id = in_tmux.submit("--wrap", f"trap '' HUP; exec >/dev/null 2>&1 </dev/null; {GATE}; exit 4")
+    text = f"trap '' HUP; exec >/dev/null 2>&1 </dev/null; touch deaf; {GATE}; exit 4"
+    job_id = in_tmux.submit("--wrap", text)
     in_tmux.until(job_id, "running")
-    eventually(lambda: in_tmux.of_job(job_id))
+    eventually((in_tmux.work / "deaf").exists)
     kill(server_pid(in_tmux))
     other = in_tmux.submit("true")
     assert in_tmux.wait(other) == 0
