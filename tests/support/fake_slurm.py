@@ -11,7 +11,7 @@ from pathlib import Path
 SCRIPT = """\
 [ "$1" = env ] && shift 2
 cd "{root}" || exit 1
-echo "$*" >>calls
+trap 'echo "$*" >>calls' EXIT
 [ ! -e down ] || {{ echo "$1: error: Unable to contact slurm controller" >&2; exit 1; }}
 case $1 in
 sbatch)
@@ -46,7 +46,7 @@ class FakeSlurm:
         self.prefix = ("/bin/sh", str(root / "programs"))
 
     def calls(self, program: str) -> list[str]:
-        """What a program was called with so far."""
+        """What a program was called with, by calls that have ended: what is to be said later is of no concern to them."""
         lines = (self.root / "calls").read_text().splitlines()
         return [line.partition(" ")[2] for line in lines if line.partition(" ")[0] == program]
 

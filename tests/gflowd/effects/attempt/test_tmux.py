@@ -102,7 +102,7 @@ def test_the_first_session_starts_the_server(place: Place) -> None:
     session = place.start("gflow-1", "echo hello; exec sleep 60")
     assert place.tmux.is_running()
     assert place.tmux.sessions() == {"gflow-1"}
-    eventually(lambda: os.path.exists(session.log) and "hello" in Path(session.log).read_text())
+    eventually(lambda: os.path.exists(session.log) and "hello\n" in Path(session.log).read_text())
     assert not os.path.exists(session.log_end)
     place.tmux.kill(["gflow-1"])
     assert log(session) == "hello\n"

@@ -78,6 +78,7 @@ def test_while_one_thing_hangs_everything_fails_at_once_until_it_is_done(tmp_pat
         assert (len(list(found.descriptors())), list(found.wakes(7.0))) == (1, [8.0])
         (tmp_path / "pipe").write_text("x")
         eventually(lambda: found.turn() or found.trouble is None)
+        found._patience = 60.0
         found.turn()
         assert found.ask("count", 1) == 1
 

@@ -21,7 +21,7 @@ from gflowd.effects.kernel import processes
 Spawn = Callable[..., subprocess.Popen[bytes]]
 BOOT = proc.boot_id()
 LIMIT = 60.0  # seconds: patience with a busy machine, no promise
-ROOT = "/state of/a user"
+ROOT = f"/state of/a user {os.getpid()}"  # nobody else's: jobs are looked for on the whole machine
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from support.waiting import eventually
 
 from gflowd.core.errors import SystemFailed
 from gflowd.effects.metrics import scrape_socket
@@ -124,8 +125,7 @@ def test_an_address_in_use_is_refused_and_a_socket_that_was_left_replaced(path: 
     made = ScrapeSocket(address)
     with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2]))) as asks:
         asks.send(GET % b"me")
-        select.select([made._listener], [], [], 60)
-        made.serve(respond, 1.0)
+        eventually(lambda: (made.serve(respond, 1.0), select.select([asks], [], [], 0)[0])[1])
         assert received(asks).endswith(b"for me")
     made.close()
     left = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stage import Jobs
+from stage import LIMIT, Jobs
 from support.specs import SPEC
 from support.waiting import eventually
 
@@ -33,7 +33,8 @@ def launcher_of(wiring: Wiring) -> Launcher:
 
 
 @pytest.fixture
-def launcher(wiring: Wiring, jobs: Jobs) -> Iterator[Launcher]:
+def launcher(wiring: Wiring, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launcher]:
+    monkeypatch.setattr(tmux, "CALL_TIMEOUT", LIMIT)
     directory = Path(wiring.state.path("env"))
     directory.mkdir(mode=0o700)
     write_environment(wiring, "e", b"PATH=/usr/bin:/bin\0MINE=it's\xff\0a.b=c\0")
