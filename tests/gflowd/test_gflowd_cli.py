@@ -170,7 +170,7 @@ def test_run_stays_in_the_foreground_and_logs_to_stderr(gflowd: Run, state: Stat
     assert (holder.pid, holder.hosting) == (process.pid, "foreground")
     assert gflowd("restart")[2].startswith(f"gflowd: the daemon (pid {process.pid} on ")
     assert gflowd("stop")[0] == 0
-    assert process.wait(5) == 0
+    assert process.wait(60) == 0
     process.stderr.close()
 
 

@@ -46,7 +46,7 @@ class FakeSlurm:
         self.prefix = ("/bin/sh", str(root / "programs"))
 
     def calls(self, program: str) -> list[str]:
-        """What a program was called with, by calls that have ended: what is to be said later is of no concern to them."""
+        """What a program was called with, as far as the calls have ended: what is said later is not for them."""
         lines = (self.root / "calls").read_text().splitlines()
         return [line.partition(" ")[2] for line in lines if line.partition(" ")[0] == program]
 

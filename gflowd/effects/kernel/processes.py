@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
+LOOKS = 5  # at two clocks
 
 
 def started_mono(start: int) -> float:
@@ -32,7 +33,8 @@ def started_mono(start: int) -> float:
     /proc counts the time suspended and the monotonic clock does not; the difference is taken as it is now, which is
     exact unless the machine was suspended since.
     """
-    suspended = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+    # A look that is held up between the clocks tells too little.
+    suspended = max(time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic() for _ in range(LOOKS))
     return min((start + 1) / TICKS - suspended, time.monotonic())
 
 

@@ -139,6 +139,7 @@ def test_errors_are_raised_as_they_are(
 
 
 def test_a_request_whose_answer_got_lost_is_the_same_one_when_it_is_sent_again(store: Store, tmp_path: Path) -> None:
+    store.lock_timeout = 60.0
     with gateway(str(tmp_path / "gate.sock"), b"", encode(DONE)[:9], BUSY, DONE) as asked:
         _, by = change(store, submit)
     assert by == 42 - PROVISIONAL

@@ -196,7 +196,9 @@ def test_a_worker_lives_until_it_is_told_to_end(hosted: Any) -> None:
     process = spawn(wiring, TIMER)
     eventually(lambda: wiring.pulses.get("reservation_timer").beat)
     assert Path(f"/proc/{process.pid}/comm").read_text() == "gflowd:reservat\n"
-    assert Board(wiring.address, wiring.key).read().posts["reservation_timer"] == Post(())
+    shown = Board(wiring.address, wiring.key)
+    eventually(lambda: "reservation_timer" in shown.read().posts)  # the beat comes first
+    assert shown.read().posts["reservation_timer"] == Post(())
     os.kill(process.pid, signal.SIGTERM)
     process.join(LIMIT)
     assert process.exitcode == 0

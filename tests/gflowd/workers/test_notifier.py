@@ -174,7 +174,7 @@ def test_nothing_is_lost_in_an_hour_of_failures_and_repeats_can_be_told(stage: S
 def test_a_receiver_that_hangs_delays_no_other(stage: Stage, web: Receiver, tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     stage.begin(
-        f'[[notifications.webhooks]]\nurl = "http://127.0.0.1:{web.port}/"\ntimeout = 5\n'
+        f'[[notifications.webhooks]]\nurl = "http://127.0.0.1:{web.port}/"\ntimeout = 60\n'
         f'[[notifications.commands]]\ncommand = ["/bin/sh", "-c", "cat >> {seen}; env >> {seen}"]\n'
     )
     web.answers(-1)
@@ -185,7 +185,7 @@ def test_a_receiver_that_hangs_delays_no_other(stage: Stage, web: Receiver, tmp_
         select.select(stage.tick().descriptors, (), (), 0.05)
     assert json.loads(seen.read_text().splitlines()[0])["name"] == hostile
     assert f"GFLOW_EVENT_NAME={hostile}" in seen.read_text()
-    stage.wall += 60
+    stage.wall += 120
     turn = stage.tick()
     assert turn.descriptors == ()  # it has been given up for now
     assert list(stage.waiting().values()) == [1]
@@ -442,7 +442,7 @@ def test_a_command_has_ended_when_it_has(stage: Stage, tmp_path: Path) -> None:
     left, hook = tmp_path / "left", tmp_path / "hook"
     hook.write_text(f"#!/bin/sh\nsleep 1000 &\necho $! >> {left}\n")
     hook.chmod(0o700)
-    stage.begin(f'[[notifications.commands]]\ncommand = ["{hook}"]\ntimeout = 5\n')
+    stage.begin(f'[[notifications.commands]]\ncommand = ["{hook}"]\ntimeout = 60\n')
     stage.journal.ended(1, T0)
     stage.settle()
     (running,) = map(int, left.read_text().split())

@@ -33,6 +33,7 @@ AROUND = {
 }  # fmt: skip
 SHELLS_DOING = {b"_", b"SHLVL", b"OLDPWD"}  # what bash sets whatever one does
 LIMIT = 60.0  # seconds: patience with a busy machine, no promise
+SUPPRESSED = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]  # the profile's is replaced
 
 SHOW_ENVIRONMENT = (b"/usr/bin/env", b"-0")
 SHOW_WORDS = (b"/bin/sh", b"-c", b'/bin/cat "/proc/$$/cmdline"; :')
@@ -168,7 +169,7 @@ NAMES = st.one_of(
 VALUES = BYTES | st.sampled_from([bytes(range(1, 256)), b"() { echo hi; }", b"a\nb\n", b"$(touch x)`x`", b"\\", b"'"])
 
 
-@settings(max_examples=depth.examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=depth.examples(30), deadline=None, suppress_health_check=SUPPRESSED)
 @given(st.dictionaries(NAMES, VALUES, max_size=8))
 @example({b"ALL": bytes(range(1, 256)), b"BASH_FUNC_x%%": b"() { echo; }", b"RANDOM": b"7", b"SECONDS": b"x"})
 @example({b"IFS": b"/", b"OPTIND": b"x", b"UID": b"9", b"SHELLOPTS": b"noexec", b"PS4": b"$(exit)", b"a.b": b"\n"})
@@ -189,7 +190,7 @@ def test_the_command_sees_the_environment_that_it_was_given_and_no_more(
         assert attempt.exit() == b"0\n"
 
 
-@settings(max_examples=depth.examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=depth.examples(30), deadline=None, suppress_health_check=SUPPRESSED)
 @given(st.lists(VALUES, max_size=6))
 @example([b"it's", b'"$HOME"', b"`x`", "grüße ☃".encode(), b"", b"a\nb", b"*", b"-n", b"\\n", b"%s", b"#"])
 @example([bytes(range(1, 256))])

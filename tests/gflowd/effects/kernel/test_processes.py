@@ -114,6 +114,13 @@ def test_when_a_process_started_is_known_on_the_monotonic_clock(spawn: Spawn) ->
     assert processes.started_mono(1 << 50) <= time.monotonic(), "never in the future"
 
 
+def test_a_start_is_known_although_who_asks_is_held_up_between_two_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    boot, late = time.clock_gettime(time.CLOCK_BOOTTIME), iter((3.0, 0.0))
+    monkeypatch.setattr(time, "clock_gettime", lambda _: boot)
+    monkeypatch.setattr(time, "monotonic", lambda: boot + next(late, 1.0))
+    assert processes.started_mono(0) == pytest.approx(1 / processes.TICKS)
+
+
 def test_descendants_belong_to_a_job(spawn: Spawn) -> None:
     child = spawn("sleep 60 & (sleep 60; :) & wait")
     eventually(lambda: len(of_job(identity(child.pid))) == 4)

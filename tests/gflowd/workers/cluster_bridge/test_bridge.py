@@ -49,7 +49,7 @@ class Stage:
         said = {"directory": str(shared), "poll_interval": 0.01, "command_prefix": self.slurm.prefix, **changes}
         self.config = SimpleNamespace(clusters={"hpc": Cluster(name="hpc", **said)})
         self.live: dict[int, LiveJob] = {}
-        self.grace = 2.0
+        self.grace, self.later = 2.0, 0.0  # seconds: of jobs; by which the bridge's clock is ahead of ours
         self.sights = Sights()
         self.bridges: list[worker.Bridge] = []
         self.restart()
@@ -82,7 +82,7 @@ class Stage:
             self.live[job_id] = self.live[job_id].replace(throttle=most)
 
     def now(self) -> Moment:
-        return Moment(time.time(), time.monotonic(), BOOT)
+        return Moment(time.time(), time.monotonic() + self.later, BOOT)
 
     def tick(self) -> None:
         agenda = Agenda((), (), None, (), tuple(self.live.values()))
@@ -331,9 +331,10 @@ def test_one_that_waits_there_is_cancelled_at_once_and_one_at_work_is_asked_firs
     stage.until(lambda: len(stage.slurm.calls("scancel")) == 2)
     assert set(stage.slurm.calls("scancel")) == {"--state=PENDING 100", "--signal=INT --full 200"}
     stage.restart()
-    stage.stop(8, ago=LIMIT + 0.5)
+    stage.until(lambda: (seen := stage.sight(8)) is not None and seen.stage == RUNNING)
+    stage.later = LIMIT
     stage.until(lambda: "--signal=TERM --full 200" in stage.slurm.calls("scancel"))
-    stage.stop(8, ago=2 * LIMIT + 0.5)
+    stage.later = 2 * LIMIT
     stage.until(lambda: "200" in stage.slurm.calls("scancel"))
     assert stage.slurm.calls("scancel").count("--signal=INT --full 200") == 1
 

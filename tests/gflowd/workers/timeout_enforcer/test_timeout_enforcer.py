@@ -282,7 +282,8 @@ def test_who_may_not_be_signalled_is_told_of_once(
     wiring: Wiring, enforcer: TimeoutEnforcer, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a child that has become root's."""
-    job = stopping(jobs.start(1, "trap '' INT TERM; exec sleep 60"), time.monotonic() - 20.0)
+    job = stopping(jobs.start(1, "trap '' INT TERM; echo >here; exec sleep 60"), time.monotonic() - 20.0)
+    eventually((jobs.directory(1) / "here").exists)
     log.setup(wiring.state, "timeout_enforcer", "info", stderr=False)
     with monkeypatch.context() as patch:
         patch.setattr(processes, "send", lambda *_: False)

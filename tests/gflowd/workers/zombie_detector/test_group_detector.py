@@ -152,6 +152,7 @@ def test_no_forged_end_frees_what_a_living_job_holds(jobs: SharedJobs, detector:
 def test_a_bell_that_is_rung_without_end_wakes_a_few_times_a_second(jobs: SharedJobs, detector: Worker) -> None:
     job = jobs.start(1, "exec sleep 1000")
     until(detector, job, "lives")
+    eventually(lambda: jobs.command_runs(1, "sleep"))  # by then its script has rung for itself
     bell = os.open(Path(jobs.state.attempt(1, 1), "bell"), os.O_RDWR | os.O_NONBLOCK)
     try:
         os.write(bell, b"e" * 100)
