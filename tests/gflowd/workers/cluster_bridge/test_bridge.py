@@ -49,7 +49,6 @@ class Stage:
         said = {"directory": str(shared), "poll_interval": 0.01, "command_prefix": self.slurm.prefix, **changes}
         self.config = SimpleNamespace(clusters={"hpc": Cluster(name="hpc", **said)})
         self.live: dict[int, LiveJob] = {}
-        self.grace, self.later = 2.0, 0.0  # seconds: of jobs; by which the bridge's clock is ahead of ours
         self.sights = Sights()
         self.bridges: list[worker.Bridge] = []
         self.restart()
@@ -66,7 +65,7 @@ class Stage:
         for job_id in ids:
             job = Job(id=job_id, spec=spec, wish=Wish(), phase=Queued(), array_id=ids[0] if family else None)
             phase = course.hand_over(job, "hpc", self.now())
-            self.live[job_id] = live_job(job.replace(phase=phase), self.grace)
+            self.live[job_id] = live_job(job.replace(phase=phase), 2.0)
 
     def hand_over(self, *ids: int, **more: Any) -> None:
         """Until the cluster has them all. However long that takes, nothing follows from what is not shown by then."""
@@ -82,7 +81,7 @@ class Stage:
             self.live[job_id] = self.live[job_id].replace(throttle=most)
 
     def now(self) -> Moment:
-        return Moment(time.time(), time.monotonic() + self.later, BOOT)
+        return Moment(time.time(), time.monotonic(), BOOT)
 
     def tick(self) -> None:
         agenda = Agenda((), (), None, (), tuple(self.live.values()))
@@ -320,7 +319,6 @@ def test_one_cancelled_before_it_is_handed_over_never_begins(stage: Stage) -> No
 
 
 def test_one_that_waits_there_is_cancelled_at_once_and_one_at_work_is_asked_first(stage: Stage) -> None:
-    stage.grace = 2 * LIMIT  # each step is seen before the next is due
     stage.hand_over(7, 8)
     stage.slurm.show(
         ("100", "100", "N/A", "PENDING", "", stage.mark()), ("200", "200", "N/A", "RUNNING", "n1", stage.mark(1))
@@ -331,11 +329,10 @@ def test_one_that_waits_there_is_cancelled_at_once_and_one_at_work_is_asked_firs
     stage.until(lambda: len(stage.slurm.calls("scancel")) == 2)
     assert set(stage.slurm.calls("scancel")) == {"--state=PENDING 100", "--signal=INT --full 200"}
     stage.restart()
-    stage.until(lambda: (seen := stage.sight(8)) is not None and seen.stage == RUNNING)
-    stage.later = LIMIT
+    stage.stop(8, ago=1.5)
     stage.until(lambda: "--signal=TERM --full 200" in stage.slurm.calls("scancel"))
-    stage.later = 2 * LIMIT
-    stage.until(lambda: "200" in stage.slurm.calls("scancel"))
+    stage.stop(8, ago=2.5)
+    stage.until(lambda: any(call.split()[-1] == "200" != call for call in stage.slurm.calls("scancel")[3:]))
     assert stage.slurm.calls("scancel").count("--signal=INT --full 200") == 1
 
 
