@@ -1,8 +1,8 @@
-/* Holds up the program that it is loaded into, by a plan and a seed that it was compiled with: at some calls it sleeps for
-   a while.
+/* Holds up the program that it is loaded into, by a plan and a seed that it was compiled with: at some calls it sleeps
+   for a while.
 
-   A hold depends on the seed, the test, the program, by which forks and execs the test came to it, and the number of the
-   call; not on pids, paths, the clock or other tests. An exec clears the memory, and gflow environments: what a new
+   A hold depends on the seed, the test, the program, by which forks and execs the test came to it, and the number of
+   the call; not on pids, paths, the clock or other tests. An exec clears the memory, and gflow environments: what a new
    program is told is its timer slack, 50 us, which is the kernel's default, and up to 66 us more. */
 
 #include <dlfcn.h>
@@ -139,11 +139,13 @@ HELD_UP(SYNC, int, fdatasync, (int fd), (fd))
 HELD_UP(UNLINK, int, unlink, (const char *path), (path))
 HELD_UP(UNLINK, int, unlinkat, (int at, const char *path, int flags), (at, path, flags))
 HELD_UP(RECEIVE, ssize_t, recv, (int fd, void *to, size_t size, int flags), (fd, to, size, flags))
-HELD_UP(RECEIVE, ssize_t, recvfrom, (int fd, void *to, size_t size, int flags, struct sockaddr *from, socklen_t *length),
+HELD_UP(RECEIVE, ssize_t, recvfrom, (int fd, void *to, size_t size, int flags,
+        struct sockaddr *from, socklen_t *length),
         (fd, to, size, flags, from, length))
 HELD_UP(RECEIVE, ssize_t, recvmsg, (int fd, struct msghdr *message, int flags), (fd, message, flags))
 HELD_UP(SEND, ssize_t, send, (int fd, const void *from, size_t size, int flags), (fd, from, size, flags))
-HELD_UP(SEND, ssize_t, sendto, (int fd, const void *from, size_t size, int flags, const struct sockaddr *to, socklen_t length),
+HELD_UP(SEND, ssize_t, sendto, (int fd, const void *from, size_t size, int flags,
+        const struct sockaddr *to, socklen_t length),
         (fd, from, size, flags, to, length))
 HELD_UP(SEND, ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags), (fd, message, flags))
 HELD_UP(ACCEPT, int, accept, (int fd, struct sockaddr *from, socklen_t *length), (fd, from, length))
