@@ -17,6 +17,10 @@ LEFT_OUT = {
         MODES,
         "counts calls of tmux, which are repeated where tmux is silent for long",
     ),
+    "tests/system/test_counts.py::test_a_plain_submission_makes_few_system_calls": (
+        ("io",),
+        "counts system calls, of which each read and write makes one more",
+    ),
     "tests/gflowctl/submit/test_work_tree.py": (("exec",), "calls git very many times"),
 }
 
