@@ -78,8 +78,6 @@ def test_who_finds_the_last_room_gone_begins_all_the_same(small: Machine, execut
     place = Path(small.state.path("jobs"))
     like = small.submit("-o", str(small.work / "out"), "true")
     assert small.wait(like) == 0
-    small.write_config(daemon={"start_grace": 1})
-    small.gflowd("restart")
     made = [Path(small.state.attempt(like, 1), name) for name in ("used", "job.sh")]
     ballast = fill(place)
     if not ballast[0].stat().st_size:
