@@ -27,11 +27,12 @@ from gflowd.core.job.model import CANCELLED, FAILED, FINISHED, Job, Queued, Star
 from gflowd.core.moment import Moment
 from gflowd.effects import proc
 from gflowd.paths import Runtime, State
-from gflowd.workers.cluster_bridge import accounting, mirror, throttling, worker
+from gflowd.workers.cluster_bridge import accounting, cancelling, mirror, throttling, worker
 from gflowd.workers.slots import SCHEDULER, Agenda, Post, Slots
 
 BOOT = proc.boot_id()
 LIMIT = 60.0  # seconds: patience with a busy machine, no promise
+LONG_GRACE = 10_000.0  # seconds
 
 
 class Stage:
@@ -51,6 +52,7 @@ class Stage:
         self.live: dict[int, LiveJob] = {}
         self.sights = Sights()
         self.bridges: list[worker.Bridge] = []
+        self.ahead = 0.0  # seconds that the bridge's clock is ahead of the machine's
         self.restart()
 
     def restart(self) -> None:
@@ -81,14 +83,14 @@ class Stage:
             self.live[job_id] = self.live[job_id].replace(throttle=most)
 
     def now(self) -> Moment:
-        return Moment(time.time(), time.monotonic(), BOOT)
+        return Moment(time.time(), time.monotonic() + self.ahead, BOOT)
 
     def tick(self) -> None:
         agenda = Agenda((), (), None, (), tuple(self.live.values()))
         turn = self.bridge.tick(self.now(), Slots({SCHEDULER: Post(agenda)}))
         assert isinstance(turn.decision, Sights)
         self.sights = turn.decision
-        wait = 0.05 if turn.wake_at is None else min(0.05, max(0.0, turn.wake_at - time.monotonic()))
+        wait = 0.05 if turn.wake_at is None else min(0.05, max(0.0, turn.wake_at - self.now().mono))
         select.select(turn.descriptors, [], [], wait)
 
     def until(self, look: Callable[[], Any]) -> Any:
@@ -124,8 +126,17 @@ class Stage:
         subprocess.run(["/bin/sh", script], env=given, check=False, timeout=LIMIT)
 
     def stop(self, job_id: int, why: str = reasons.CANCELLED_BY_USER, ago: float = 0.0) -> None:
-        since = time.monotonic() - ago
+        since = self.now().mono - ago
         self.live[job_id] = replace(self.live[job_id], why=why, since_mono=since, since_boot=BOOT)
+
+    def give_long_grace(self, *ids: int) -> None:
+        """No machine is so slow that a rung of their stop ladder is due before `pass_half_of_grace`."""
+        for job_id in ids:
+            self.live[job_id] = self.live[job_id].replace(grace=LONG_GRACE)
+
+    def pass_half_of_grace(self) -> None:
+        """And a little more. Calls that are at work now are given up."""
+        self.ahead += 0.6 * LONG_GRACE
 
 
 @pytest.fixture
@@ -318,8 +329,16 @@ def test_one_cancelled_before_it_is_handed_over_never_begins(stage: Stage) -> No
     assert Path(stage.state.attempt(7, 1), "pid").read_text().startswith("barred")
 
 
+@pytest.fixture
+def sent_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """scancel is not called again for what is still there."""
+    monkeypatch.setattr(cancelling, "AGAIN", 10**9)
+
+
+@pytest.mark.usefixtures("sent_once")
 def test_one_that_waits_there_is_cancelled_at_once_and_one_at_work_is_asked_first(stage: Stage) -> None:
     stage.hand_over(7, 8)
+    stage.give_long_grace(7, 8)
     stage.slurm.show(
         ("100", "100", "N/A", "PENDING", "", stage.mark()), ("200", "200", "N/A", "RUNNING", "n1", stage.mark(1))
     )
@@ -329,24 +348,35 @@ def test_one_that_waits_there_is_cancelled_at_once_and_one_at_work_is_asked_firs
     stage.until(lambda: len(stage.slurm.calls("scancel")) == 2)
     assert set(stage.slurm.calls("scancel")) == {"--state=PENDING 100", "--signal=INT --full 200"}
     stage.restart()
-    stage.stop(8, ago=1.5)
+    # Before it has heard of the cluster, it takes both to wait: the ladder goes on from then.
+    stage.until(lambda: "--state=PENDING 100 200" in stage.slurm.calls("scancel"))
+    stage.until(lambda: stage.sight(8).stage == RUNNING)  # type: ignore[union-attr]
+    stage.polls(2)
+    stage.pass_half_of_grace()
     stage.until(lambda: "--signal=TERM --full 200" in stage.slurm.calls("scancel"))
-    stage.stop(8, ago=2.5)
-    stage.until(lambda: any(call.split()[-1] == "200" != call for call in stage.slurm.calls("scancel")[3:]))
+    stage.pass_half_of_grace()
+    stage.until(lambda: "200" in stage.slurm.calls("scancel"))
+    asked_again = ["--state=PENDING 100 200", "--signal=TERM --full 200", "200"]
+    assert stage.slurm.calls("scancel")[2:] == asked_again
     assert stage.slurm.calls("scancel").count("--signal=INT --full 200") == 1
 
 
+@pytest.mark.usefixtures("sent_once")
 def test_one_that_has_begun_since_it_was_last_seen_has_all_of_its_grace(stage: Stage) -> None:
     stage.add(7)
+    stage.give_long_grace(7)
     stage.until(lambda: stage.known_id(7))
     stage.slurm.show(("100", "100", "N/A", "PENDING", "", stage.mark()))
     stage.until(lambda: stage.sight(7) == Sight(WAITING, "Cluster:Pending", "100"))
-    stage.stop(7, ago=100.0)
+    stage.stop(7, ago=50 * LONG_GRACE)
     stage.until(lambda: stage.slurm.calls("scancel") == ["--state=PENDING 100"])
     stage.slurm.show(("100", "100", "N/A", "RUNNING", "n1", stage.mark()))
-    stage.until(lambda: "100" in stage.slurm.calls("scancel"))
     ladder = ["--state=PENDING 100", "--signal=INT --full 100", "--signal=TERM --full 100", "100"]
-    assert stage.slurm.calls("scancel") == ladder
+    for count in (2, 3, 4):
+        stage.until(lambda: len(stage.slurm.calls("scancel")) == count)  # noqa: B023 -- called at once
+        assert stage.slurm.calls("scancel") == ladder[:count]
+        stage.polls(2)
+        stage.pass_half_of_grace()
 
 
 def test_one_whose_node_is_being_prepared_is_cancelled_outright(stage: Stage) -> None:
