@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.ports import held_address
 
 from gflowctl.admin import checks
 from gflowctl.context import Context
@@ -87,14 +88,17 @@ def test_a_clock_far_from_the_records_is_told_of(ctl: Ctl, hours: float, says: s
 
 
 def test_metrics_that_cannot_be_given_are_told_of(used: Ctl, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    with held_address() as (host, port):
+        address = f"{host}:{port}"
         used.env |= {"GFLOW_METRICS__LISTEN": address, "GFLOW_METRICS__TEXTFILE": f"{tmp_path}/none/x.prom"}
-        file, listens = bad(used)
-    assert file.startswith(f"WARN metrics cannot be written to {tmp_path}/none/x.prom: ")
-    assert listens == f"WARN metrics: another program listens on {address}: choose another port for [metrics] listen"
-    used.env["GFLOW_METRICS__TEXTFILE"] = f"{tmp_path}/x.prom"
-    assert bad(used) == []
+        with socket.create_server((host, port)):
+            file, listens = bad(used)
+        assert file.startswith(f"WARN metrics cannot be written to {tmp_path}/none/x.prom: ")
+        assert (
+            listens == f"WARN metrics: another program listens on {address}: choose another port for [metrics] listen"
+        )
+        used.env["GFLOW_METRICS__TEXTFILE"] = f"{tmp_path}/x.prom"
+        assert bad(used) == []
     (tmp_path / "prometheus_client.py").write_text("raise ImportError")
     used.env["PYTHONPATH"] = str(tmp_path)
     assert any("[metrics] needs gflow[metrics]: " in line for line in bad(used))

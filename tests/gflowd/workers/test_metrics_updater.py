@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from support import specs
+from support.ports import held_address
 
 from gflowd.core.job import codec
 from gflowd.core.moment import Moment
@@ -153,14 +154,15 @@ def test_whoever_asks_gets_what_is_so_now(make: Callable[..., MetricsUpdater], s
 def test_an_address_in_use_is_told_and_taken_when_it_is_free(
     make: Callable[..., MetricsUpdater], runtime_dir: str
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    with held_address() as (host, port):
+        address = f"{host}:{port}"
         worker = make(metrics_listen=address)
-        turn = tick(worker, 100.0)
-        assert trouble(turn) == f"[metrics] listen: {address}: Address already in use"
-        assert (turn.wake_at, turn.descriptors) == (100.0 + RETRY, ())
-    assert trouble(tick(worker, 101.0)) is not None
-    assert trouble(tick(worker, 100.0 + RETRY)) is None
+        with socket.create_server((host, port)):
+            turn = tick(worker, 100.0)
+            assert trouble(turn) == f"[metrics] listen: {address}: Address already in use"
+            assert (turn.wake_at, turn.descriptors) == (100.0 + RETRY, ())
+        assert trouble(tick(worker, 101.0)) is not None
+        assert trouble(tick(worker, 100.0 + RETRY)) is None
 
 
 def test_without_the_package_it_says_what_to_install_and_looks_again(

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from support.ports import held_address
 from support.waiting import eventually
 
 from gflowd.core.errors import SystemFailed
@@ -118,12 +119,15 @@ def test_one_who_reads_slowly_gets_all_of_it_and_keeps_nobody(listening: ScrapeS
 
 
 def test_an_address_in_use_is_refused_and_a_socket_that_was_left_replaced(path: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(SystemFailed, match=f"{address}: Address already in use"):
+    with held_address() as taken:
+        address = f"{taken[0]}:{taken[1]}"
+        with (
+            socket.create_server(taken),
+            pytest.raises(SystemFailed, match=f"{address}: Address already in use"),
+        ):
             ScrapeSocket(address)
-    made = ScrapeSocket(address)
-    with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2]))) as asks:
+        made = ScrapeSocket(address)
+    with socket.create_connection(taken) as asks:
         asks.send(GET % b"me")
         eventually(lambda: (made.serve(respond, 1.0), select.select([asks], [], [], 0)[0])[1])
         assert received(asks).endswith(b"for me")
