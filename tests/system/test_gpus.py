@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.machine import GATE, Machine
+from support.stop_ladder import HOUR, let_pass
 from support.waiting import eventually
 
 LIVES = "grep -s '^State:' /proc/$p/status | grep -qv '[ZX]'"  # kill -0 finds a corpse too
@@ -89,10 +90,14 @@ def test_a_gpu_is_free_only_after_the_last_process_is_dead(own: Machine) -> None
     """The job holds on to its GPU through INT and TERM; who comes next must find it dead."""
     own.gflowd("restart", "--simulate-gpus", "1x8G")
     text = "trap 'echo INT >>got' INT; trap 'echo TERM >>got' TERM; echo $$ >first; while :; do sleep 0.1; done"
-    first = own.submit("-g", "1", "--grace", "2s", "--time", "1h", "--", "sh", "-c", text)
+    first = own.submit("-g", "1", "--grace", "1h", "--time", "1h", "--", "sh", "-c", text)
     eventually(lambda: own.lines("first"))
     own.ctl("update", str(first), "--time", "1s")
     second = own.submit("-g", "1", "--wrap", f"p=$(cat first); {LIVES} && echo alive || echo dead")
+    for told, seconds in ((["INT"], HOUR / 2), (["INT", "TERM"], HOUR)):
+        eventually(lambda told=told: own.lines("got") == told)
+        assert own.job(second)["state"] == "queued"
+        let_pass(own, first, seconds)
     assert own.wait(first) == 124
     assert own.job(first)["state"] == "timeout"
     assert own.wait(second) == 0

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import sys
 import textwrap
-import time
 from datetime import datetime, timedelta
 
 from support.machine import GATE, Machine, alive, kill
+from support.stop_ladder import HOUR, let_pass
 from support.waiting import eventually
-
-from gflowd.effects import doorbell
-from gflowd.storage.store import Store
 
 COUNTER = textwrap.dedent("""
     import os, signal, time
@@ -32,19 +29,6 @@ def counting(machine: Machine, *options: str) -> int:
     eventually((machine.work / "ready").exists)
     machine.until(job_id, "running")
     return job_id
-
-
-HOUR = 3600.0
-
-
-def let_pass(machine: Machine, job_id: int, seconds: float) -> None:
-    """As if the job had been told to end that long ago, less a second: what is due then is not late, for with a KILL
-    that is late the job's terminal goes as well, and hangs it up.
-    """
-    with Store(machine.state).commit() as commit:
-        phase = commit.fold().of("phase")[job_id]
-        commit.put("phase", job_id, {**phase, "since_mono": time.monotonic() - seconds + 1})
-    doorbell.ring(f"{machine.state.default_run()}/bell", doorbell.WISH)
 
 
 def test_over_its_time_limit_a_job_is_timed_out(either: Machine) -> None:

@@ -28,11 +28,12 @@ def five(ctl: Ctl) -> Ctl:
 
 def test_cancelling(five: Ctl) -> None:
     assert five.ok("cancel", "1,3") == "Cancelled jobs 1,3\n"
+    asked = time.time()
     assert five.ok("cancel", "4") == "Stopping job 4\n"
     assert states(five) == {1: "cancelled", 2: "queued", 3: "cancelled", 4: "running", 5: "finished"}
     wish = five.store.read().of("wish")[4]
     assert wish["cancelled_by"]
-    assert wish["cancelled_at"] == pytest.approx(time.time(), abs=30)
+    assert asked <= wish["cancelled_at"] <= time.time()
 
 
 def test_cancelling_what_is_over_says_so_and_is_no_error(five: Ctl) -> None:

@@ -176,7 +176,9 @@ def test_the_last_bar_of_tqdm_in_a_log_counts_while_a_job_says_nothing(ctl: Ctl,
         0.45, "450/1000", "bar", None,
     )  # fmt: skip
     assert shown(ctl, "1")["Expected end"] == "not known: the bar does not count the whole job"
-    (place / "log").write_text(BAR.replace("00:58", "01:38"))
+    began = datetime.fromisoformat(ctl.jobs("1")[0]["started_at"]).timestamp()
+    minutes, seconds = divmod(int(time.time() - began), 60)
+    (place / "log").write_text(BAR.replace("00:58", f"{minutes:02}:{seconds:02}"))
     assert told(ctl)["expected_end"] is not None
     assert "the progress bar in its log" in shown(ctl, "1")["Progress"]
     report(ctl, "0.4")
