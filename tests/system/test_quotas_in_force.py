@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import time
 from datetime import datetime
 
 import pytest
+from support import elapsed
 from support.machine import GATE, Machine
 from support.waiting import eventually
 
+from gflowd.core.planning.backfill import LATE
 from gflowd.storage.store import Store
 
 ME = pwd.getpwuid(os.getuid()).pw_name
@@ -166,9 +169,16 @@ def test_show_says_which_gpu_is_away_and_what_is_reserved(machine: Machine) -> N
     machine.ctl("reserve", "create", "--user", "daemon", "--gpu-list", "0", "--start", "now+2h", "--for", "1h")
     long = machine.submit("--gpus", "1", "--time", "3h", "true")
     eventually(lambda: reason(machine, long) == "Reservation", news=machine.news)
-    said = eventually(lambda: (found := machine.ctl("show", str(long)).stdout) and "--time below" in found and found)
-    assert "reservation 1 keeps GPU 0 for daemon from " in str(said)
-    assert "give it a --time below 1:59:" in str(said)
+    (window,) = json.loads(machine.ctl("reserve", "list", "--json").stdout)
+    begins, asked = datetime.fromisoformat(window["start"]).timestamp(), time.time()
+    said = str(
+        eventually(lambda: (found := machine.ctl("show", str(long)).stdout) and "--time below" in found and found)
+    )
+    assert "reservation 1 keeps GPU 0 for daemon from " in said
+    below = re.search(r"give it a --time below (\S+) and", said)
+    assert below is not None
+    looks = (0.0, LATE)  # seconds that are left to a look at the GPUs, if there is to be one first
+    assert any(elapsed.is_left(below[1], until=begins - look, asked=asked) for look in looks)
     machine.ctl("update", "--time", "1h", str(long))
     assert machine.wait(long) == 0
 
