@@ -70,6 +70,9 @@ def test_a_seed_says_how_a_test_is_held_up(tmp_path: Path) -> None:
     assert holds(one, "b") != lasting
     assert holds(one, "a") == lasting
     assert holds(other, "a") != lasting
+    many = [one.hold_up_next(EXEC) for _ in range(1000)]
+    assert any(many[:200])
+    assert not any(many[200:]), "a shell that reads byte by byte would take for ever"
 
 
 FAMILY = """

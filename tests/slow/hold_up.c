@@ -47,9 +47,12 @@ static const struct hold PLAN[][CALLS] = {
     [mode_fork] = {[FORKED] = {1000, 120, 120}, [RENAME] = {1000, 40, 40}, [SYNC] = {1000, 40, 40}},
 };
 
+/* Of one kind, by one program. A shell may read its script byte by byte, and strace waits for each call of others: they
+   would take minutes. */
+enum { MOST = 300 };
+
 static uint64_t line = 0; /* of descent: the seed, the test, the forks and execs */
 static atomic_uint children, calls[CALLS];
-static int is_spared; /* a tracer, which waits for each call of what it traces */
 
 static uint64_t mix(uint64_t one, uint64_t other) /* splitmix64 */
 {
@@ -83,15 +86,16 @@ void hold_up_test(const char *name) /* All that is held up from now on belongs t
 int hold_up_next(int call) /* For how many ms the next call of this kind is held up. */
 {
     struct hold hold = PLAN[MODE][call];
-    uint64_t number = hold.in_1000 ? mix(line, (uint64_t)call << 32 | calls[call]++) : 0;
-    if ((int)(number % 1000) >= hold.in_1000)
+    unsigned number = calls[call]++;
+    uint64_t drawn = mix(line, (uint64_t)call << 32 | number);
+    if (number >= MOST || (int)(drawn % 1000) >= hold.in_1000)
         return 0;
-    return hold.shortest + (number >> 20) % (hold.longest - hold.shortest + 1);
+    return hold.shortest + (drawn >> 20) % (hold.longest - hold.shortest + 1);
 }
 
 static void hold_up(enum call call)
 {
-    int ms = is_spared ? 0 : hold_up_next(call), before = errno;
+    int ms = hold_up_next(call), before = errno;
     struct timespec left = {ms / 1000, ms % 1000 * 1000000L};
     if (ms)
         syscall(SYS_nanosleep, &left, NULL); /* shorter if a signal comes */
@@ -114,7 +118,6 @@ __attribute__((constructor)) static void start(void)
     if (next_execve)
         return;
     ALL(FIND)
-    is_spared = !strcmp(program_invocation_short_name, "strace");
     begin(mix(mix(SEED, prctl(PR_GET_TIMERSLACK)), digest(program_invocation_short_name)));
 }
 

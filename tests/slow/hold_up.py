@@ -8,7 +8,7 @@
 The same seed holds the same test up at the same calls, for as long, whatever else runs: as far as its programs make the
 same calls in the same order. They do not where threads race for a call, or where something looks again and again until
 it sees a change. What several tests share belongs to the one that set it up. How long a program takes for its own work
-is left to the machine, and a program that is linked statically is not held up at all, nor is strace.
+is left to the machine, and a program that is linked statically is not held up at all.
 
 The library is named by /etc/ld.so.preload, since gflow and its tests clear environments. The machine's own /etc stays
 as it is: the command sees an overlay of it, in a mount namespace of its own. Where that takes a user namespace, because
