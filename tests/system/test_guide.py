@@ -11,6 +11,7 @@ import os
 import pwd
 import re
 import sys
+import time
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -301,7 +302,8 @@ def every_night(reader: Reader, submit: str, end: str) -> None:
     (project / "venv" / "bin" / "activate").write_text(f"PATH={reader.bin}:$PATH")
     (project / "evaluate.py").write_text(f"import os; os.system({GATE!r}); print('evaluated')")
     (reader.work / "nightly.sh").rename(project / "nightly.sh")
-    series = reader.types_submission(submit)
+    # Where it is noon: at 02:00 the first run would begin.
+    series = reader.types_submission(f"export TZ=Etc/GMT{time.gmtime().tm_hour - 12:+}\n{submit}")
     job = reader.job(series)
     assert (job["state"], job["cwd"], job["repeat"]["rule"]) == ("queued", str(project), "daily 02:00")
     reader.types(end)

@@ -74,7 +74,8 @@ def test_pagers_are_cat_unless_the_submission_names_others(up: Machine) -> None:
 
 def test_the_answers_of_a_terminal_are_no_output(up: Machine) -> None:
     asked = r"\033[c\033[6n"
-    job_id = up.submit("--wrap", f"echo one; printf '{asked}'; sleep 0.5; echo two; echo '^[[?1;2c is text'")
+    answered = 'stty -icanon; until [ "$(head -c 1)" = R ]; do :; done'  # with which the second one ends
+    job_id = up.submit("--wrap", f"echo one; printf '{asked}'; {answered}; echo two; echo '^[[?1;2c is text'")
     assert up.wait(job_id) == 0
     assert up.log(job_id) == b"one\n\x1b[c\x1b[6ntwo\n^[[?1;2c is text\n"
     followed = up.ctl("log", "-f", str(job_id)).stdout.encode()
