@@ -32,8 +32,10 @@ from gflowd.core.syntax.plurals import count
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from rich.style import Style
     from textual.app import ComposeResult
     from textual.binding import BindingType
+    from textual.timer import Timer
 
     from gflowctl.context import Context
     from gflowctl.monitor.changes import Changes
@@ -107,6 +109,9 @@ class Monitor(App[None]):
         self._picture = Picture()
         self._asks_later = ""  # what is to be done once the jobs that are wished are there
         self._is_first = True  # there is no picture yet
+        self._said: tuple[str, Style] | None = None  # what is said below for now, until `_silence`
+        self._silence: Timer | None = None
+        self._hint: tuple[str, Style] | None = None  # about what is being typed
 
     # its pieces
 
@@ -312,16 +317,35 @@ class Monitor(App[None]):
     # what is said below
 
     def _foot(self) -> None:
+        text, style = self._said or self._hint or (self._keys(), drawing.DIM)
+        self._lines("foot").show(text, style=style)
+
+    def _keys(self) -> str:
         room, said = self.size.width, ""
         for key in KEYS:
             if len(said) + len(key) + 2 > room:
                 break
             said += f"{key}  "
-        self._lines("foot").show(said.rstrip(), style=drawing.DIM)
+        return said.rstrip()
 
     def _say(self, text: str, *, is_error: bool = False) -> None:
-        self._lines("foot").show(render.escape(text), style=ERROR if is_error else drawing.BOLD)
-        self.set_timer(SAID, self._foot)
+        """For a while, or until something else is said."""
+        self._hush()
+        self._said = render.escape(text), ERROR if is_error else drawing.BOLD
+        self._silence = self.set_timer(SAID, self._hush)
+        self._foot()
+
+    def _hush(self) -> None:
+        if self._silence is not None:
+            self._silence.stop()
+        self._said = self._silence = None
+        if not self._is_left:
+            self._foot()
+
+    def _tell(self, text: str, *, is_error: bool = False) -> None:
+        """About what is being typed, as long as it is."""
+        self._hint = render.escape(text), ERROR if is_error else drawing.DIM
+        self._hush()
 
     # keys
 
@@ -487,7 +511,7 @@ class Monitor(App[None]):
 
     def _type(self, what: str, text: str, hint: str) -> None:
         self._typed, self._kept = what, self._wanted
-        self._lines("foot").show(hint, style=drawing.DIM)
+        self._tell(hint)
         self._typing.begin(what, text)
 
     def _try_typed(self) -> None:
@@ -496,9 +520,9 @@ class Monitor(App[None]):
             try:
                 found = job_filter.parse(self._typing.text, self._gflow.user)
             except BadUsage as error:
-                self._lines("foot").show(render.escape(str(error)), style=ERROR)
+                self._tell(str(error), is_error=True)
                 return
-            self._lines("foot").show(FILTERING, style=drawing.DIM)
+            self._tell(FILTERING)
             self._want(replace(self._wanted, choice=found))
 
     def _keep_typed(self) -> None:
@@ -509,14 +533,15 @@ class Monitor(App[None]):
             else:
                 self._want(replace(self._wanted, sort=job_filter.sorting(text)))
         except BadUsage as error:
-            self._lines("foot").show(render.escape(str(error)), style=ERROR)
+            self._tell(str(error), is_error=True)
             return
         self._end_typing()
 
     def _end_typing(self) -> None:
         self._typed = ""
         self._typing.end()
-        self._foot()
+        self._hint = None
+        self._hush()
 
     # keys that act
 

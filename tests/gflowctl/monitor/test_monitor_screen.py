@@ -21,7 +21,7 @@ pytest.importorskip("textual")
 
 from gflowctl.api import Queue
 from gflowctl.monitor.changes import ByApi
-from gflowctl.monitor.screen import Monitor, Told
+from gflowctl.monitor.screen import SORTING, Monitor, Told
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -201,6 +201,29 @@ def test_jobs_are_changed_once_the_question_is_answered(ctl: Ctl) -> None:
     assert {job["id"]: job["state"] for job in ctl.jobs("-a") if job["id"] in (1, 2, 3, 4, 5, 14, 15)} == {
         1: "cancelled", 2: "queued", 3: "queued", 4: "finished", 5: "held", 14: "held", 15: "queued",
     }  # fmt: skip
+
+
+def test_what_is_said_stays_for_its_own_while_and_what_is_typed_has_its_hint(busy: Ctl) -> None:
+    async def play(screen: Screen) -> None:
+        await screen.shows("w10")
+        foot, monitor = screen.app._lines("foot"), screen.app
+        monitor._say("first")
+        first = monitor._silence
+        assert first is not None
+        assert first._task is not None
+        monitor._say("second")
+        assert first._task is None, "its time is not the second's"
+        monitor.action_sort()
+        assert foot._texts == (SORTING,), "it is about what is typed now"
+        monitor._say("1 job held")
+        monitor._anew()
+        assert foot._texts == ("1 job held",), "a new size does not wipe it"
+        monitor._hush()
+        assert foot._texts == (SORTING,)
+        monitor._end_typing()
+        assert foot._texts[0].startswith("? help")
+
+    on_screen(busy, play)
 
 
 def test_the_head_tells_of_the_rows_that_are_there_and_not_of_those_that_are_wished(busy: Ctl) -> None:
