@@ -143,10 +143,11 @@ def test_a_warning_may_be_asked_for_while_the_job_runs(either: Machine) -> None:
 
 def test_the_example_saves_itself_and_is_resumed(either: Machine) -> None:
     example = str(ROOT / "examples" / "resume.py")
-    # It is deaf to a warning before it can hear one, as it would be on a slow machine with a longer limit.
+    # It is deaf to a warning before it can hear one, as it would be on a slow machine with a longer limit; 138 is that
+    # even a shell came too late.
     deaf = ("--", "sh", "-c", 'trap "" USR1; exec "$@"', "sh")
     run = (sys.executable, example, "--epochs", "40", "--pause", "0.1")
-    options = ("--time", "3s", "--signal", "USR1@1", "--max-retries", "20", "--retry-on", "75,timeout")
+    options = ("--time", "3s", "--signal", "USR1@1", "--max-retries", "20", "--retry-on", "75,138,timeout")
     job_id = either.submit(*options, *deaf, *run, "--checkpoint", "broken.json")
     assert either.wait(job_id) == 0
     assert either.job(job_id)["attempt"] > 1
