@@ -39,8 +39,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-# How long an example takes says more of the machine than of gflow. How many there are, `make test-full` says, and which:
-# in `make test` the same each time, so that a change that passed does not fail where it is tried again.
+# How long an example takes says more of the machine than of gflow. How many there are, `make test-full` says; in `make
+# test` they are the same each time, so that what passed does not fail where it is tried again.
 hypothesis.settings.register_profile(
     "gflow",
     deadline=None,
