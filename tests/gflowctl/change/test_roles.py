@@ -28,7 +28,7 @@ import gflowd.core.judging
 from gflowctl.main import main
 from gflowd.core.job import codec
 from gflowd.core.job.arrays import Family
-from gflowd.core.request.validation import FOR_ALL_USERS
+from gflowd.core.request.cluster_options import FOR_ALL_USERS
 from gflowd.paths import State
 from gflowd.storage.store import Store
 
