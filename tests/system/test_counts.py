@@ -35,6 +35,17 @@ EXECUTORS = [
     "process",
 ]
 START = "from gflowctl.__main__ import program; program()"
+# A call that is not answered in time is made again.
+PATIENT_DAEMON = f"""\
+#!{sys.executable}
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from gflowd.daemon import children
+from gflowd.effects.attempt import tmux
+from gflowd.main import main
+tmux.CALL_TIMEOUT = children.SILENCE = 3600.0
+sys.exit(main())
+"""
 
 
 def can_trace() -> bool:
@@ -137,6 +148,7 @@ def test_a_hundred_jobs_are_started_and_watched_in_few_calls_of_tmux(machine: Ma
     wrapper = machine.bin / "tmux"
     wrapper.write_text(f'#!/bin/sh\necho "$*" >>{shlex.quote(str(calls))}\nexec {TMUX} "$@"\n')
     wrapper.chmod(0o700)
+    (machine.bin / "gflowd").write_text(PATIENT_DAEMON)
     queue_all(machine)
     machine.write_config(executor={"type": "tmux"}, daemon={"zombie_interval": 3600})
     machine.start()

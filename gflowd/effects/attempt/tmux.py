@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 CALL_TIMEOUT = 5.0  # seconds: a tmux client waits forever for a stopped server; also for one to make its socket again
+LOOK_AGAIN = 0.01  # seconds until a client is looked for again that was being made when its time was over
 FAREWELL = 2.0  # seconds for a server to end
 TERM = "screen-256color"
 OF_SERVER = 12  # descriptors that a server has for itself
@@ -270,11 +271,17 @@ def _end_client(error: BaseException) -> None:
     call.
     """
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        client = frame.f_locals.get("self")
-        if isinstance(client, subprocess.Popen) and client.pid:
+        if _is_client(frame):
+            client = frame.f_locals["self"]
             with client:
                 client.kill()
             return
+
+
+def _is_client(frame: FrameType) -> bool:
+    """Whether a method of a process that runs is at work there."""
+    found = frame.f_locals.get("self")
+    return isinstance(found, subprocess.Popen) and bool(found.pid)
 
 
 def _plain_signals() -> None:
@@ -287,10 +294,14 @@ def _plain_signals() -> None:
 
 @contextlib.contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
-    """Raises TimeoutError in the block after `seconds`; libtmux has no time limit of its own."""
+    """Raises TimeoutError in the block once its client runs after `seconds`; libtmux has no time limit of its own."""
 
-    def ring(_signal: int, _frame: FrameType | None) -> None:
-        raise TimeoutError
+    def ring(_signal: int, frame: FrameType | None) -> None:
+        while frame is not None:
+            if _is_client(frame):
+                raise TimeoutError
+            frame = frame.f_back
+        signal.setitimer(signal.ITIMER_REAL, LOOK_AGAIN)  # nobody has been told the pid of one that is being made
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -380,6 +380,30 @@ def test_a_server_that_does_not_answer_is_given_up_after_a_while(place: Place, m
     assert place.tmux.is_running(), "it answers again"
 
 
+def test_a_client_whose_time_is_over_when_it_is_just_being_made_is_not_left_behind(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.start("gflow-1", "exec sleep 60")
+    server, fork = place.server(), subprocess._fork_exec  # type: ignore[attr-defined]
+    stop(server)
+
+    def late(*words: object) -> int:
+        pid: int = fork(*words)
+        signal.raise_signal(signal.SIGALRM)
+        return pid
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(subprocess, "_fork_exec", late)
+            with pytest.raises(TmuxFailed, match="did not answer within"):
+                place.tmux.listed()
+        with pytest.raises(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)
+    finally:
+        os.kill(server, signal.SIGCONT)
+    assert place.tmux.sessions() == {"gflow-1"}, "it answers again"
+
+
 def test_a_server_whose_sessions_cannot_be_listed_is_not_stopped(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.start("gflow-1", "exec sleep 60")
     server = place.server()
