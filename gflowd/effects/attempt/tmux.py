@@ -271,17 +271,16 @@ def _end_client(error: BaseException) -> None:
     call.
     """
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        if _is_client(frame):
-            client = frame.f_locals["self"]
+        client = frame.f_locals.get("self")
+        if isinstance(client, subprocess.Popen) and _has_begun(client):
             with client:
                 client.kill()
             return
 
 
-def _is_client(frame: FrameType) -> bool:
-    """Whether a method of a process that runs is at work there."""
-    found = frame.f_locals.get("self")
-    return isinstance(found, subprocess.Popen) and bool(found.pid)
+def _has_begun(client: subprocess.Popen[str]) -> bool:
+    """Whether its pid is known."""
+    return bool(getattr(client, "pid", None))
 
 
 def _plain_signals() -> None:
@@ -294,14 +293,16 @@ def _plain_signals() -> None:
 
 @contextlib.contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
-    """Raises TimeoutError in the block once its client runs after `seconds`; libtmux has no time limit of its own."""
+    """Raises TimeoutError in the block after `seconds`; libtmux has no time limit of its own."""
 
     def ring(_signal: int, frame: FrameType | None) -> None:
         while frame is not None:
-            if _is_client(frame):
-                raise TimeoutError
+            client = frame.f_locals.get("self")
+            if isinstance(client, subprocess.Popen) and not _has_begun(client):
+                signal.setitimer(signal.ITIMER_REAL, LOOK_AGAIN)  # it may run, and nobody has been told its pid
+                return
             frame = frame.f_back
-        signal.setitimer(signal.ITIMER_REAL, LOOK_AGAIN)  # nobody has been told the pid of one that is being made
+        raise TimeoutError
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)
