@@ -15,7 +15,7 @@ import pytest
 from slow import held_up_tests, hold_up
 
 ROOT = Path(__file__).parent.parent
-EXEC, WAIT = 0, 3  # of the library's kinds of calls
+EXEC, WAIT = 0, 3  # of the kinds of calls of the library; 8 and 13 are reads and connections
 LOADED = "grep -c gflow-hold-up.so /proc/self/maps"
 
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler to hold programs up with")
@@ -78,7 +78,7 @@ def test_a_seed_says_how_a_test_is_held_up(tmp_path: Path) -> None:
 FAMILY = """
 import ctypes, subprocess, sys
 library = ctypes.CDLL(None)
-child = "import ctypes; print(*map(ctypes.CDLL(None).hold_up_next, [0, 3] * 50))"
+child = "import ctypes; print(*map(ctypes.CDLL(None).hold_up_next, [8, 13] * 50))"
 for test in sys.argv[1:]:
     library.hold_up_test(test.encode())
     for _ in range(2):
@@ -88,7 +88,7 @@ for test in sys.argv[1:]:
 
 @needs_compiler
 def test_programs_of_a_test_are_held_up_as_they_were_whatever_pids_and_environments_they_have(tmp_path: Path) -> None:
-    done = held_up(tmp_path, "--seed", "1", "random", sys.executable, "-Sc", FAMILY, "a", "b", "a")
+    done = held_up(tmp_path, "--seed", "1", "io", sys.executable, "-Sc", FAMILY, "a", "b", "a")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[:2] == lines[4:]
