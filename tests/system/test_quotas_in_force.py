@@ -117,7 +117,8 @@ def test_a_quota_of_the_file_refuses_also_while_the_daemon_is_down(machine: Mach
 @pytest.mark.parametrize("enabled", [True, False])
 def test_who_had_less_goes_first(machine: Machine, enabled: bool, restarted: bool) -> None:
     share = {"enabled": enabled, "cpu_weight": 1e-6}  # so that what runs now, for however long, counts nothing
-    machine.write_config(scheduler={"cpus": 1}, gpu={"simulate": "1x8G"}, **{"scheduler.fair_share": share})
+    patient = {"cpus": 1, "promise_after": 1e6}  # on a slow machine a promise would keep mine its place
+    machine.write_config(scheduler=patient, gpu={"simulate": "1x8G"}, **{"scheduler.fair_share": share})
     machine.start()
     assert machine.wait(machine.submit("--gpus", "1", "--wrap", "sleep 0.3")) == 0
     running = submit_as(machine, "cy", "--wrap", GATE)
