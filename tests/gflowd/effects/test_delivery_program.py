@@ -34,9 +34,15 @@ def test_what_it_leaves_running_is_not_waited_for(tmp_path: Path) -> None:
 
 def test_too_long_is_too_long_for_all_that_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = tmp_path / "pid"
-    # Time stands still until all has been started, however long that takes.
-    clock = SimpleNamespace(monotonic=lambda: float(place.exists() and place.read_text().endswith("\n")))
-    monkeypatch.setattr(program, "time", clock)
+    asked: list[float] = []
+
+    def monotonic() -> float:
+        """Stands still from the first question until all has been started, however long that takes."""
+        is_later = bool(asked) and place.exists() and place.read_text().endswith("\n")
+        asked.append(float(is_later))
+        return asked[-1]
+
+    monkeypatch.setattr(program, "time", SimpleNamespace(monotonic=monotonic))
     with pytest.raises(TimeoutError):
         program.run(("/bin/sh", "-c", f"sleep 1000 & echo $! > {place}; wait"), b"", 0.3)
     eventually(lambda: not alive(int(place.read_text())))
