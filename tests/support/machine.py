@@ -69,7 +69,7 @@ def kill(pid: int, number: int = signal.SIGKILL) -> None:
 
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
-    """While this lasts, that process does nothing."""
+    """That process stands still meanwhile: it sees what is done to its files all at once."""
     kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -80,17 +80,6 @@ def stopped(pid: int) -> Iterator[None]:
 def unmount(place: Path) -> None:
     """Once nobody has a file open there: of a process that ends, its files outlive its words and its environment."""
     eventually(lambda: subprocess.run(["umount", str(place)], check=False, capture_output=True).returncode == 0)
-
-
-@contextmanager
-def standing_still(pid: int) -> Iterator[None]:
-    """That process is stopped meanwhile: it sees what is done to its files all at once."""
-    kill(pid, signal.SIGSTOP)
-    try:
-        eventually(lambda: Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T")
-        yield
-    finally:
-        kill(pid, signal.SIGCONT)
 
 
 class Machine:

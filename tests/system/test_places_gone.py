@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.machine import TMUX, Machine, alive, kill, standing_still
+from support.machine import TMUX, Machine, alive, kill, stopped
 from support.waiting import eventually
 
 with_tmux = pytest.mark.skipif(TMUX is None, reason="tmux is not installed")
@@ -22,7 +22,7 @@ def test_a_daemon_whose_state_directory_is_gone_ends_with_one_sentence(machine: 
         daemon = subprocess.Popen([machine.bin / "gflowd", "run"], env=machine.env, cwd=machine.work, stderr=file)
     eventually(lambda: machine.status()["running"])
     assert machine.result("echo", "here") == "here\n"
-    with standing_still(daemon.pid):
+    with stopped(daemon.pid):
         os.rename(machine.state.root, machine.root / "moved")
         if again:
             Path(machine.state.root).mkdir(mode=0o700)
@@ -62,7 +62,7 @@ def test_a_runtime_directory_that_another_file_took_ends_the_daemon(machine: Mac
     machine.write_config(executor={"type": "process"})
     machine.start()
     supervisor, manager = machine.pids()["supervisor"], machine.worker("manager")
-    with standing_still(supervisor):
+    with stopped(supervisor):
         clear_away(run)
         run.write_text("not a directory")
         kill(manager)
