@@ -9,14 +9,10 @@ import os
 
 import pytest
 
-from slow.hold_up import MODES, VARIABLE
+from slow.hold_up import VARIABLE
 
 # By name, of a file or a test: the modes in which it is left out, and why.
 LEFT_OUT = {
-    "tests/system/test_counts.py::test_a_hundred_jobs_are_started_and_watched_in_few_calls_of_tmux": (
-        MODES,
-        "counts calls of tmux, which are repeated where tmux is silent for long",
-    ),
     "tests/system/test_counts.py::test_a_plain_submission_makes_few_system_calls": (
         ("io",),
         "counts system calls, of which each read and write makes one more",

@@ -274,6 +274,10 @@ class Machine:
         """Every job by id, as `queue --json -a` shows it."""
         return {job["id"]: job for job in json.loads(self.ctl("queue", "--json", "-a").stdout)}
 
+    def await_gpus(self) -> None:
+        """Until gflowctl knows which GPUs there are: what asks for too many is refused from then on."""
+        eventually(lambda: self.status()["gpus"])
+
     def job(self, job_id: int) -> dict[str, Any]:
         """One job."""
         found: list[dict[str, Any]] = json.loads(self.ctl("queue", "--json", str(job_id)).stdout)

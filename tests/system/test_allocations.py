@@ -23,7 +23,7 @@ ABOUT = 'echo "$SLURM_PROCID of $SLURM_NTASKS: $CUDA_VISIBLE_DEVICES"'
 def machine_of_two() -> Iterator[Machine]:
     with new_machine() as found:
         found.start("--simulate-gpus", "2x24G")
-        eventually(lambda: found.status()["gpus"])  # else nothing says that nine are too many
+        found.await_gpus()  # else nothing says that nine are too many
         yield found
 
 

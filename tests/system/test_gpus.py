@@ -60,7 +60,7 @@ def test_only_allowed_gpus_are_given(machine: Machine) -> None:
 
 def test_what_the_machine_can_never_give_is_refused(machine: Machine) -> None:
     machine.start("--simulate-gpus", "2x8G")
-    eventually(lambda: machine.status()["gpus"])
+    machine.await_gpus()
     assert "3 GPUs" in machine.refused(1, "submit", "-g", "3", "true")
     assert "9 CPUs" in machine.refused(1, "submit", "-c", "9", "true")
     assert "memory" in machine.refused(1, "submit", "-m", "900T", "true")
@@ -79,7 +79,7 @@ def test_what_was_queued_unseen_and_can_never_run_is_rejected(machine: Machine) 
 
 def test_simulated_gpus_are_marked_as_such(machine: Machine) -> None:
     machine.start("--simulate-gpus", "2x24G")
-    eventually(lambda: machine.status()["gpus"])
+    machine.await_gpus()
     for text in (machine.gflowd("status").stdout, machine.ctl("info").stdout):
         assert text.lower().count("simulated") >= 2, text
     assert all(gpu["simulated"] for gpu in machine.status()["gpus"])

@@ -124,7 +124,7 @@ def test_what_passes_leaves_the_promised_job_its_quota(gpus: Machine) -> None:
 @pytest.fixture
 def weekly(gpus: Machine) -> Iterator[Machine]:
     """All GPUs are reserved for somebody else for a while of each week."""
-    eventually(lambda: json.loads(gpus.ctl("info", "--json").stdout)["gpus"])
+    gpus.await_gpus()
     gpus.ctl(
         "reserve", "create", "--user", "nobody", "--gpus", "4", "--start", "now+2d", "--for", "1h", "--repeat", "weekly"
     )
@@ -151,7 +151,7 @@ def test_what_can_never_start_says_so_and_holds_nobody_up(weekly: Machine) -> No
 def test_a_reservation_that_shuts_jobs_out_for_ever_says_so(gpus: Machine) -> None:
     running = blocking(gpus, 1, "--time", "10m")
     waits = gpus.submit("-g", "4", "--wrap", SHORT)
-    eventually(lambda: json.loads(gpus.ctl("info", "--json").stdout)["gpus"])
+    gpus.await_gpus()
     made = gpus.ctl(
         "reserve", "create", "--user", "nobody", "--gpus", "1", "--start", "now+2d", "--for", "1h", "--repeat", "daily"
     )

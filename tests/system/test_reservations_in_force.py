@@ -64,7 +64,7 @@ def test_the_daemon_tells_of_reservations_until_they_are_over(machine: Machine) 
 
 def test_the_machine_cannot_be_reserved_twice(machine: Machine) -> None:
     machine.start("--simulate-gpus", "2")
-    eventually(lambda: json.loads(machine.ctl("info", "--json").stdout)["gpus"])
+    machine.await_gpus()
     reserve(machine, "--user", OTHER, "--gpu-list", "0", "--start", "now+1h", "--for", "2h")
     late = ("--start", "now+90m", "--for", "2h")
     assert "GPU 0 is reserved at that time by reservation 1 (nobody, " in machine.refused(
@@ -81,7 +81,7 @@ def test_the_machine_cannot_be_reserved_twice(machine: Machine) -> None:
 
 def test_many_at_once_never_get_more_than_there_is(machine: Machine) -> None:
     machine.start("--simulate-gpus", "4")
-    eventually(lambda: json.loads(machine.ctl("info", "--json").stdout)["gpus"])
+    machine.await_gpus()
     words = ("reserve", "create", "--gpus", "1", "--start", "now+1h", "--for", "1h")
     asking = [machine.begin(*words) for _ in range(12)]
     statuses = []
