@@ -26,7 +26,7 @@ from support import lone_gateway  # type: ignore[import-not-found]
 from gflowd.core.gateway import asking as requests
 from gflowd.core.job.records import PROVISIONAL
 from gflowd.paths import State
-from gflowd.storage import gate
+from gflowd.storage import gateway_client
 from gflowd.storage.store import Store
 
 TYPE_CHECKING = False
@@ -98,7 +98,7 @@ def asking(lone: lone_gateway.LoneGateway) -> Callable[[], Callable[[], None]]:
         records = [("spec", PROVISIONAL, lone_gateway.spec())]
 
         def ask() -> None:
-            gate.ask(lone.gate, requests.commit(os.urandom(16).hex(), None, (), records), 60.0)
+            gateway_client.ask(lone.gate, requests.commit(os.urandom(16).hex(), None, (), records), 60.0)
 
         return ask
 
@@ -131,7 +131,9 @@ def main(clients: int, each: int) -> int:
             fill(Store(state))
         lone.start(stderr=-3)
         lone.await_answers()
-        gate.ask(lone.gate, lone_gateway.submission("0" * 32))  # with the environment, which gflowctl sends once
+        gateway_client.ask(
+            lone.gate, lone_gateway.submission("0" * 32)
+        )  # with the environment, which gflowctl sends once
         try:
             for _ in range(ROUNDS):
                 for way, prepare in (("locked append", locked(own)), ("gateway", asking(lone))):

@@ -9,7 +9,7 @@ from gflowd import paths
 from gflowd.core.errors import BadUsage, GflowError, Refused
 from gflowd.core.job.records import QUOTA
 from gflowd.paths import Runtime, State, default_config_path
-from gflowd.storage import observed
+from gflowd.storage import observed_reader
 from gflowd.storage.store import Store
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gflowd.core.job.model import Spec
     from gflowd.core.request.validation import Limits
     from gflowd.core.syntax.clocks import Clock
-    from gflowd.storage.observed import Observed
+    from gflowd.storage.observed_reader import Observed
     from gflowd.storage.store import Commit
 
     T = TypeVar("T")
@@ -74,9 +74,9 @@ class Context:
 
     @property
     def observed(self) -> Observed:
-        """What the daemon last wrote of the live world; read once. Raises as `observed.read`."""
+        """What the daemon last wrote of the live world; read once. Raises as `observed_reader.read`."""
         if self._observed is None:
-            self._observed = observed.read(self.state)
+            self._observed = observed_reader.read(self.state)
         return self._observed
 
     @property

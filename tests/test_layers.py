@@ -29,15 +29,15 @@ BELOW_WORKERS = ("gflowd.config.", "gflowd.core.", "gflowd.effects.", "gflowd.lo
 FOR_GFLOWCTL = (
     "gflowd.command_line", "gflowd.config.loader", "gflowd.config.notification_targets",
     "gflowd.config.start_options", "gflowd.core.",
-    "gflowd.effects.attempt.relay", "gflowd.effects.completion_files", "gflowd.effects.daemon",
-    "gflowd.effects.delivery.", "gflowd.effects.doorbell", "gflowd.effects.gateway.door",
+    "gflowd.effects.attempt.relay_directory", "gflowd.effects.completion_files", "gflowd.effects.daemon",
+    "gflowd.effects.delivery.", "gflowd.effects.doorbell", "gflowd.effects.gateway.presence",
     "gflowd.effects.files", "gflowd.effects.gateway.kept_files", "gflowd.effects.input_wait",
     "gflowd.effects.installer", "gflowd.effects.kernel.cgroups", "gflowd.effects.proc",
     "gflowd.effects.kernel.processes", "gflowd.effects.metrics.exposition", "gflowd.effects.service.",
-    "gflowd.paths", "gflowd.storage.gate", "gflowd.storage.history",
+    "gflowd.paths", "gflowd.storage.gateway_client", "gflowd.storage.history",
     "gflowd.storage.history_queries", "gflowd.storage.journal.lines", "gflowd.storage.journal.reader",
-    "gflowd.storage.lock", "gflowd.storage.observed", "gflowd.storage.outbox", "gflowd.storage.metrics_input",
-    "gflowd.storage.past",
+    "gflowd.storage.lock", "gflowd.storage.observed_reader", "gflowd.storage.outbox", "gflowd.storage.metrics_input",
+    "gflowd.storage.history_access",
     "gflowd.storage.record_log", "gflowd.storage.remote_store", "gflowd.storage.store",
     "gflowd.workers.board", "gflowd.workers.notifier.delivery", "gflowd.workers.notifier.receiver_names",
 )  # fmt: skip
@@ -101,8 +101,8 @@ MAY_IMPORT = (
     ),
     # what of a request becomes records of the snapshot, and for whom
     (
-        "gflowd.core.judging.",
-        (*BELOW_PLANNING, "gflowd.core.judging.", "gflowd.core.notify.event_names", "gflowd.core.planning."),
+        "gflowd.core.admission.",
+        (*BELOW_PLANNING, "gflowd.core.admission.", "gflowd.core.notify.event_names", "gflowd.core.planning."),
     ),
     ("gflowd.core", ()),
     ("gflowd.paths", ("gflowd.core.syntax.fast_json",)),  # where things are kept, and the door to them
@@ -123,9 +123,9 @@ MAY_IMPORT = (
         ("gflowd.core.", "gflowd.effects.delivery.", "gflowd.effects.installer"),
     ),
     ("gflowd.effects.gpu.device_files", ("gflowd.core.",)),  # which numbers those of GPUs have
-    ("gflowd.effects.shared.bpf", ()),  # a system call
+    ("gflowd.effects.shared_mode.bpf", ()),  # a system call
     # which GPUs a control group may open
-    ("gflowd.effects.shared.device_filter", ("gflowd.core.", "gflowd.effects.shared.bpf")),
+    ("gflowd.effects.shared_mode.device_filter", ("gflowd.core.", "gflowd.effects.shared_mode.bpf")),
     ("gflowd.effects.service.units", ()),  # the text of units
     ("gflowd.effects.service.systemctl", ("gflowd.core.errors",)),  # what systemd is asked
     *(
@@ -135,19 +135,19 @@ MAY_IMPORT = (
             "gflowd.effects.attempt.",  # its directory and files, and how it runs
         )
     ),
-    ("gflowd.effects.shared.pam_login", ()),  # a program of its own
+    ("gflowd.effects.shared_mode.pam_login", ()),  # a program of its own
     # what root does for the many users of one daemon
     (
-        "gflowd.effects.shared.",
+        "gflowd.effects.shared_mode.",
         (
             "gflowd.core.", "gflowd.effects.attempt.", "gflowd.effects.files", "gflowd.effects.gpu.device_files",
-            "gflowd.effects.kernel.", "gflowd.effects.proc", "gflowd.effects.shared.", "gflowd.paths",
+            "gflowd.effects.kernel.", "gflowd.effects.proc", "gflowd.effects.shared_mode.", "gflowd.paths",
         ),
     ),
     # who asks; whether the user database answers
-    ("gflowd.effects.gateway.peers", ("gflowd.core.", "gflowd.effects.shared.account")),
+    ("gflowd.effects.gateway.peers", ("gflowd.core.", "gflowd.effects.shared_mode.account")),
     # what is kept for users
-    ("gflowd.effects.gateway.kept_files", ("gflowd.core.", "gflowd.effects.shared.user_files", "gflowd.paths")),
+    ("gflowd.effects.gateway.kept_files", ("gflowd.core.", "gflowd.effects.shared_mode.user_files", "gflowd.paths")),
     # a cluster's programs, and what its nodes see
     (
         "gflowd.effects.cluster.",
@@ -160,16 +160,16 @@ MAY_IMPORT = (
     ("gflowd.log", ("gflowd.paths",)),
     ("gflowd.config.", ("gflowd.config.", "gflowd.core.", "gflowd.paths")),  # gflow.toml and the environment
     ("gflowd.storage.", ("gflowd.core.", "gflowd.paths", "gflowd.storage.")),  # what lasts
-    ("gflowd.workers.slots", BELOW_WORKERS),  # what the workers post
-    ("gflowd.workers.board", (*BELOW_WORKERS, "gflowd.workers.slots")),  # and where
-    ("gflowd.workers", (*BELOW_WORKERS, "gflowd.workers.slots")),  # which workers there are
+    ("gflowd.workers.board_slots", BELOW_WORKERS),  # what the workers post
+    ("gflowd.workers.board", (*BELOW_WORKERS, "gflowd.workers.board_slots")),  # and where
+    ("gflowd.workers", (*BELOW_WORKERS, "gflowd.workers.board_slots")),  # which workers there are
     # what all of them do
-    ("gflowd.workers.base", (*BELOW_WORKERS, "gflowd.workers", "gflowd.workers.board", "gflowd.workers.slots")),
-    ("gflowd.workers.attempts", (*BELOW_WORKERS, "gflowd.workers.base")),  # what lives of an attempt
+    ("gflowd.workers.base", (*BELOW_WORKERS, "gflowd.workers", "gflowd.workers.board", "gflowd.workers.board_slots")),
+    ("gflowd.workers.attempt_processes", (*BELOW_WORKERS, "gflowd.workers.base")),  # what lives of an attempt
     # what the scheduler keeps of jobs, and removes
     (
         "gflowd.workers.scheduler.upkeep.",
-        (*BELOW_WORKERS, "gflowd.workers.attempts", "gflowd.workers.base", "gflowd.workers.scheduler.upkeep."),
+        (*BELOW_WORKERS, "gflowd.workers.attempt_processes", "gflowd.workers.base", "gflowd.workers.scheduler.upkeep."),
     ),
     # how it starts attempts
     (
@@ -262,7 +262,7 @@ MAY_IMPORT = (
         ("gflowctl.commands.submit", *CONTEXT, OUTPUT, VIEW, "gflowctl.slurm.", "gflowctl.submit."),
     ),
     (
-        "gflowctl.slurm.attended",  # the verbs submit and run
+        "gflowctl.slurm.attended_job",  # the verbs submit and run
         ("gflowctl.commands.run", "gflowctl.commands.submit", *CONTEXT, OUTPUT, VIEW, "gflowctl.submit."),
     ),
     (
@@ -280,13 +280,13 @@ MAY_IMPORT = (
 ONLY_FROM = {
     "gflowd.core.execution.transitions": (
         "gflowd.core.",
-        "gflowd.workers.scheduler.settlement",
+        "gflowd.workers.scheduler.due_transitions",
         "gflowd.workers.scheduler.worker",
     ),
     "gflowd.storage.history": (
         "gflowctl.",
         "gflowd.storage.history_queries",
-        "gflowd.storage.past",
+        "gflowd.storage.history_access",
         "gflowd.storage.store",
         "gflowd.workers.gateway.",
         "gflowd.workers.notifier.worker",  # puts a damaged database aside in the same way
@@ -297,7 +297,7 @@ ONLY_FROM = {
     "gflowd.storage.record_log": (
         "gflowctl.",
         "gflowd.daemon.launch",
-        "gflowd.storage.record_scan",
+        "gflowd.storage.record_search",
         "gflowd.storage.remote_store",
         "gflowd.storage.store",
         "gflowd.workers.gateway.",
@@ -517,7 +517,7 @@ def test_only_one_module_reads_what_the_daemon_last_saw_and_one_writes_it() -> N
         for argument in node.args
         if ast.unparse(argument).endswith("state.observed")
     }
-    assert openers == {"gflowd.storage.observed", "gflowd.workers.scheduler.observed_file"}
+    assert openers == {"gflowd.storage.observed_reader", "gflowd.workers.scheduler.observed_writer"}
 
 
 def needed(source: str) -> set[str]:

@@ -10,7 +10,7 @@ import time
 
 from gflowctl.admin import backup_file
 from gflowd import __version__, paths
-from gflowd.core.cluster.state_names import BATCHES, DIRECTORY, STATE_ID
+from gflowd.core.cluster.directory_names import BATCHES, DIRECTORY, STATE_ID
 from gflowd.core.errors import Refused, SystemFailed
 from gflowd.core.gateway.protocol import TAIL_LIMIT
 from gflowd.core.job.records import HEADER

@@ -229,9 +229,9 @@ def history(context: Context) -> Iterator[Finding]:
         return
     if is_of_others(context):
         return
-    from gflowd.storage import past
+    from gflowd.storage import history_access
 
-    yield Finding(OK, f"history {path}: {count(past.of(context.state).count(), 'job')}")
+    yield Finding(OK, f"history {path}: {count(history_access.of(context.state).count(), 'job')}")
 
 
 def _can_be_made(root: str) -> Finding:

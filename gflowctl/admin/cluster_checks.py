@@ -11,7 +11,7 @@ import time
 from functools import partial
 
 from gflowctl.admin.checks import FAIL, OK, WARN, Finding
-from gflowctl.machine import clusters
+from gflowctl.machine import cluster_states
 from gflowd.core.cluster import programs
 from gflowd.core.errors import SystemFailed
 from gflowd.core.syntax.plurals import noun
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from gflowctl.admin.checks import Check
     from gflowctl.context import Context
-    from gflowd.core.cluster.clusters import Cluster
+    from gflowd.core.cluster.cluster_settings import Cluster
 
 QUICKLY = 10.0  # seconds in which sinfo answers
 PATIENCE, AGAIN = 60.0, 0.2  # seconds: for the probe job, and between looks
@@ -38,7 +38,7 @@ def configured(context: Context) -> Iterator[Finding]:
         if (why := _why_unusable(cluster.directory)) is not None:
             yield Finding(FAIL, f"cluster {cluster.name}: {cluster.directory} {why}", SEEN_HERE)
         try:
-            found = clusters.partitions(cluster, QUICKLY)
+            found = cluster_states.partitions(cluster, QUICKLY)
         except SystemFailed as error:
             yield Finding(WARN, str(error), COMMANDS)
             continue
@@ -70,7 +70,7 @@ def probe_of(name: str) -> Check:
 
 
 def _probe(context: Context, *, name: str) -> Iterator[Finding]:
-    (cluster,) = clusters.chosen(context, name)
+    (cluster,) = cluster_states.chosen(context, name)
     if (why := _why_unusable(cluster.directory)) is not None:
         yield Finding(FAIL, f"cluster {cluster.name}: {cluster.directory} {why}", SEEN_HERE)
         return
@@ -89,7 +89,7 @@ def _tried(cluster: Cluster, place: str) -> Finding:
         "--output=/dev/null", "--error=/dev/null", *programs.submission(cluster),
     )  # fmt: skip
     script = f"#!/bin/sh\necho \"$SLURMD_NODENAME\" >'{path}.new' && mv '{path}.new' '{path}'\n"
-    job = clusters.asked(cluster, words, text=script).split(";")[0].strip()
+    job = cluster_states.asked(cluster, words, text=script).split(";")[0].strip()
     named = f"cluster {cluster.name}: the probe job {job}"
     try:
         while time.monotonic() < began + PATIENCE:
@@ -104,7 +104,7 @@ def _tried(cluster: Cluster, place: str) -> Finding:
         return Finding(WARN, f"{named} has not run within {PATIENCE:g} s ({state}); it was cancelled", "see sinfo")
     finally:
         with contextlib.suppress(SystemFailed):
-            clusters.asked(cluster, ("scancel", job))
+            cluster_states.asked(cluster, ("scancel", job))
 
 
 def _read(path: str) -> str | None:
@@ -118,7 +118,7 @@ def _read(path: str) -> str | None:
 def _state(cluster: Cluster, job: str) -> str | None:
     """Its state and reason in Slurm's words; None once it has ended."""
     try:
-        found = clusters.asked(cluster, ("squeue", "--noheader", f"--jobs={job}", "--format=%T %r")).strip()
+        found = cluster_states.asked(cluster, ("squeue", "--noheader", f"--jobs={job}", "--format=%T %r")).strip()
     except SystemFailed:
         return UNKNOWN
     return found or None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from gflowctl.admin import backup_file
 from gflowd import paths
-from gflowd.core.cluster.state_names import BATCHES, DIRECTORY, IS_STATE_ID, RESTORED, STATE_ID
+from gflowd.core.cluster.directory_names import BATCHES, DIRECTORY, IS_STATE_ID, RESTORED, STATE_ID
 from gflowd.core.errors import Refused
 from gflowd.core.job.field_rules import LARGEST_WHOLE
 from gflowd.core.job.records import SCHEDULER

@@ -8,7 +8,7 @@ import stat
 
 from gflowctl.admin.checks import FAIL, OK, WARN, Finding
 from gflowd import paths
-from gflowd.effects.gateway import door
+from gflowd.effects.gateway import presence
 from gflowd.effects.kernel import cgroups
 
 TYPE_CHECKING = False
@@ -109,7 +109,7 @@ def gateway(context: Context) -> Iterator[Finding]:
     shared, config = context.state.shared, _config(context)
     if shared is None or config is None:
         return
-    trouble = door.look(shared.gate)["trouble"]
+    trouble = presence.look(shared.gate)["trouble"]
     is_service = config.shared_gateway == "service"
     if trouble is None:
         yield Finding(OK, f"the gateway answers at {shared.gate}")

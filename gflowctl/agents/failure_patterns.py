@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from gflowctl.output.last_words import CUDA, CUDA_OUT_OF_MEMORY
+from gflowctl.output.failure_output import CUDA, CUDA_OUT_OF_MEMORY
 
 
 @dataclass(frozen=True, slots=True)

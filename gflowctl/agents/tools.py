@@ -23,7 +23,7 @@ from gflowctl.agents.answers import (
     WaitReason,
 )
 from gflowctl.agents.confirmations import LIFETIME, Previews
-from gflowctl.output.last_words import plain_lines
+from gflowctl.output.failure_output import plain_lines
 from gflowctl.output.render import rfc3339
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job.model import ENDED_STATES, FAILURES, FINISHED

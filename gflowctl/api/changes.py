@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gflowctl.api.submission import submission_of
 from gflowctl.api.values import Changes, Submission
-from gflowctl.view import runs, views
+from gflowctl.view import series_runs, views
 from gflowd.core.errors import Refused
 from gflowd.storage.record_log import Fold
 
@@ -32,7 +32,7 @@ class Named:
         """Their ids."""
         if not self._words:
             return []
-        ids, self.series = runs.select(view, self._words, self._which)
+        ids, self.series = series_runs.select(view, self._words, self._which)
         return ids
 
     def nothing(self) -> str:
@@ -58,7 +58,7 @@ def cancel(reader: Reader, words: Sequence[str], *, only_run: bool, dry_run: boo
     from gflowctl.change import lost_dependents, wishes
     from gflowctl.change.cancellation import Cancellation
 
-    chosen = Named(words, None if only_run else runs.ALL)
+    chosen = Named(words, None if only_run else series_runs.ALL)
     cancellation = Cancellation(chosen)
     with reader.changing() as context:
         before = wishes.preview(context, chosen, cancellation)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gflowctl.api.values import Job
     from gflowctl.view.views import View
     from gflowd.core.job import model
-    from gflowd.storage.observed import Observed
+    from gflowd.storage.observed_reader import Observed
     from gflowd.storage.record_log import Key
 
 STALE = 30.0  # seconds: the score of a job that waits grows

@@ -9,7 +9,7 @@ from gflowctl.api import values
 from gflowctl.machine import drain, overview
 from gflowctl.machine import gpus as gpu_records
 from gflowctl.machine import reservations as reserving
-from gflowctl.output import tally
+from gflowctl.output import job_counts
 from gflowctl.view import reasons
 from gflowd.core.errors import BadUsage
 from gflowd.core.job.records import RESERVATION
@@ -82,7 +82,7 @@ def machine(view: View) -> values.Machine:
         memory_mb=seen.memory_mb,
         used_memory_mb=seen.used_memory_mb,
         gpus=seen.gpu_count,
-        busy_gpus=tally.busy(seen.gpus),
+        busy_gpus=job_counts.busy(seen.gpus),
         gpus_allowed=None if allowed is None else tuple(allowed),
         gpu_trouble=seen.gpu_trouble,
         trouble=seen.trouble,
@@ -104,19 +104,19 @@ def _reservation(view: View, one: reserved.Reservation) -> values.Reservation:
 
 def statistics(view: View, users: tuple[str, ...] | None, since: float | None, by: str | None) -> values.Statistics:
     """As `Queue.statistics`."""
-    from gflowctl.machine import accounts
+    from gflowctl.machine import job_statistics
     from gflowd.core.accounting import statistics as sums
 
     if by not in (None, sums.USER, sums.PROJECT, sums.DAY):
         raise BadUsage(f"by: {by!r} is none of {sums.USER}, {sums.PROJECT} and {sums.DAY}")
     now = time.time()
     calendar = sums.Calendar(view.context.clock.zone)
-    found = accounts.accounts(view.context, view.fold, users or (), since, now) if users != () else iter(())
+    found = job_statistics.accounts(view.context, view.fold, users or (), since, now) if users != () else iter(())
     tallies, hours = sums.tallied(found, by, calendar, since or 0.0, now)
     summaries = {name: tallies[name].summary() for name in sorted(tallies)}
     if by is None:
         summaries = summaries or {"": sums.Tally().summary()}
     groups = tuple(
-        values.Group(name if by else None, **accounts.record(summary)) for name, summary in summaries.items()
+        values.Group(name if by else None, **job_statistics.record(summary)) for name, summary in summaries.items()
     )
     return values.Statistics(since, now, by, groups, {day: hours[day] for day in sorted(hours)})

@@ -143,11 +143,11 @@ class Queue:
     def summary(self) -> list[StateSummary]:
         """The jobs that have not ended, by state: how many, what they ask for together, and why they wait."""
         from gflowctl.api.values import StateSummary
-        from gflowctl.output import tally
+        from gflowctl.output import job_counts
 
         with self._reader.view() as view:
             found = [(view.job(job_id), 1) for job_id in view.ids() if not view.has_ended(job_id)]
-            return [StateSummary(**each) for each in tally.by_state(view, found)]
+            return [StateSummary(**each) for each in job_counts.by_state(view, found)]
 
     def why(self, job: JobName) -> str | None:
         """Why a job waits, or ended as it did, in words with figures, as `gflowctl show` says it."""
@@ -292,13 +292,13 @@ class Queue:
 
     def hold(self, jobs: Jobs, *, dry_run: bool = False) -> Changes:
         """Keeps queued jobs from starting."""
-        from gflowctl.change import wish_rules
+        from gflowctl.change import applied_wish_rules
 
-        return self._change(jobs, wish_rules.held, dry_run=dry_run, next_run=True)
+        return self._change(jobs, applied_wish_rules.held, dry_run=dry_run, next_run=True)
 
     def release(self, jobs: Jobs, *, at: float | None = None, dry_run: bool = False) -> Changes:
         """Lets held jobs start; with `at` not before then, which also moves the begin time of a queued job."""
-        from gflowctl.change import wish_rules
+        from gflowctl.change import applied_wish_rules
         from gflowd.core.job.model import RANGES
 
         least, most = RANGES["begin_at"]
@@ -306,35 +306,35 @@ class Queue:
         if at is not None and not least <= at <= most:
             raise BadUsage(f"at: {at!r} is out of range ({least:.0f} to {most:.0f})")
 
-        return self._change(jobs, wish_rules.released(at), dry_run=dry_run, next_run=True)
+        return self._change(jobs, applied_wish_rules.released(at), dry_run=dry_run, next_run=True)
 
     def top(self, jobs: Jobs, *, dry_run: bool = False) -> Changes:
         """Moves queued jobs to the front."""
-        from gflowctl.change import wish_rules
+        from gflowctl.change import applied_wish_rules
 
-        return self._change(jobs, wish_rules.put_first(time.time()), dry_run=dry_run, next_run=True)
+        return self._change(jobs, applied_wish_rules.put_first(time.time()), dry_run=dry_run, next_run=True)
 
     def requeue(self, jobs: Jobs, *, dry_run: bool = False) -> Changes:
         """Runs jobs once more under the same id; stops those that run."""
-        from gflowctl.change import wish_rules
+        from gflowctl.change import applied_wish_rules
 
-        return self._change(jobs, wish_rules.requeued, dry_run=dry_run)
+        return self._change(jobs, applied_wish_rules.requeued, dry_run=dry_run)
 
     def suspend(self, jobs: Jobs, *, release_cpus: bool = False, dry_run: bool = False) -> Changes:
         """Lets running jobs stand still; they keep their GPUs, and their CPUs unless these are released."""
-        from gflowctl.change import wish_rules
+        from gflowctl.change import applied_wish_rules
 
-        return self._change(jobs, wish_rules.suspended(releases_cpus=release_cpus), dry_run=dry_run)
+        return self._change(jobs, applied_wish_rules.suspended(releases_cpus=release_cpus), dry_run=dry_run)
 
     def unsuspend(self, jobs: Jobs, *, dry_run: bool = False) -> Changes:
         """Lets suspended jobs go on."""
-        from gflowctl.change import wish_rules
+        from gflowctl.change import applied_wish_rules
 
-        return self._change(jobs, wish_rules.going_on, dry_run=dry_run)
+        return self._change(jobs, applied_wish_rules.going_on, dry_run=dry_run)
 
     def _change(self, jobs: Jobs, wanted: Change, *, dry_run: bool, next_run: bool = False) -> Changes:
         from gflowctl.api import changes
-        from gflowctl.view import runs
+        from gflowctl.view import series_runs
 
-        chosen = changes.Named(words_of(jobs), runs.NEXT if next_run else None)
+        chosen = changes.Named(words_of(jobs), series_runs.NEXT if next_run else None)
         return changes.change(self._reader, chosen, wanted, dry_run=dry_run)

@@ -165,7 +165,7 @@ def _notes(context: Context, drafter: Drafter, new: New) -> Iterator[str]:
     if (vain := job_options.vain_signal([new.spec])) is not None:
         yield vain
     if context.observed.has_repeating_reservations and new.spec.gpus:
-        from gflowctl.machine import prospects
+        from gflowctl.machine import reservation_prospects
 
         name = f"{new.first}-{new.ids[-1]}" if len(new.ids) > 1 else str(new.first)
-        yield from prospects.shut_out(context, [(name if new.first else "", new.spec)])
+        yield from reservation_prospects.shut_out(context, [(name if new.first else "", new.spec)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflowctl.change import wish_rules
+from gflowctl.change import applied_wish_rules
 from gflowd.core.job.model import Queued, Wish
 
 TYPE_CHECKING = False
@@ -33,7 +33,7 @@ class Cancellation:
     def __call__(self, view: views.View, job: Job) -> Wish | str:
         number = None if self._chosen.is_by_options else job.series
         is_alone = number is not None and number not in self._chosen.series
-        found = wish_rules.cancelled(view, job, is_alone=is_alone)
+        found = applied_wish_rules.cancelled(view, job, is_alone=is_alone)
         if is_alone and number is not None and isinstance(found, Wish) and isinstance(job.phase, Queued):
             self.passed[number] = None
         return found

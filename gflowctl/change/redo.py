@@ -7,7 +7,7 @@ from functools import cache
 
 from gflowctl.change.redo_links import Links
 from gflowctl.machine import quotas
-from gflowctl.submit import capture, clusters, enqueue
+from gflowctl.submit import capture, cluster_choice, enqueue
 from gflowctl.submit.enqueue import New
 from gflowctl.view import dependencies, dependency_request, jobs, roles, views
 from gflowd.core.errors import Refused
@@ -171,6 +171,6 @@ def _checked(context: Context, spec: Spec, old: Job, now: float) -> Spec:
         raise Refused(f"the script of job {jobs.label(old)} is no longer kept; submit the job again")
     try:
         deadlines.check(spec, now)
-        return clusters.checked(spec, context, context.limits)
+        return cluster_choice.checked(spec, context, context.limits)
     except Refused as error:
         raise Refused(f"job {jobs.label(old)}: {error}") from None

@@ -7,12 +7,12 @@ from gflowctl.options import job_options
 from gflowctl.output import render
 from gflowctl.submit import capture
 from gflowctl.view import roles, views
+from gflowd.core.admission import queue_limits, updates
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job import codec
 from gflowd.core.job.model import Wish
 from gflowd.core.job.records import LIMIT, SPEC, WISH
 from gflowd.core.job.value import Value
-from gflowd.core.judging import queue_limits, updates
 from gflowd.storage.record_log import Fold
 
 TYPE_CHECKING = False
@@ -98,19 +98,19 @@ def tell(args: argparse.Namespace, context: Context, outcome: Outcome) -> None:
     capture.tell(outcome.notes)
     job_options.note_vain_signals(spec for _, spec in outcome.made)
     if context.observed.has_repeating_reservations and outcome.made:
-        from gflowctl.machine import prospects
+        from gflowctl.machine import reservation_prospects
 
-        prospects.note(context, outcome.made)
+        reservation_prospects.note(context, outcome.made)
 
 
 def named(args: argparse.Namespace, view: views.View) -> list[int]:
     """The ids that JOBS arguments name; of a series the run that has yet to start."""
     if args.only_run or not view.has_series:
         return view.select(args.jobs)
-    from gflowctl.view import runs
+    from gflowctl.view import series_runs
 
-    found = runs.by_series(view)
-    return runs.meant(found, view.select(args.jobs, found), runs.NEXT)
+    found = series_runs.by_series(view)
+    return series_runs.meant(found, view.select(args.jobs, found), series_runs.NEXT)
 
 
 def _change(view: views.View, commit: Commit, request: Request, spec_id: int, ids: Sequence[int]) -> Spec | None:
@@ -140,6 +140,6 @@ def _change(view: views.View, commit: Commit, request: Request, spec_id: int, id
 
 
 def _refuse_cycles(view: views.View, spec_ids: Sequence[int], request: Request) -> None:
-    from gflowd.core.judging import cycles
+    from gflowd.core.admission import dependency_cycles
 
-    cycles.refuse(view, spec_ids, request.needs, request.args.name)
+    dependency_cycles.refuse(view, spec_ids, request.needs, request.args.name)

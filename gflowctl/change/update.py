@@ -117,9 +117,9 @@ class Request:
 
             dependency_request.check_elements(self.needs, found.family, view.records)
         if found.cluster is not None and state in update_rules.WAITING:
-            from gflowctl.submit import clusters
+            from gflowctl.submit import cluster_choice
 
-            found = clusters.checked(found, self.context, limits)
+            found = cluster_choice.checked(found, self.context, limits)
         else:
             found = validation.checked(found, limits)
         if state in update_rules.WAITING and {*self.options, *self.cleared}.intersection(DEADLINE):
@@ -166,10 +166,10 @@ class Request:
             raise Refused(update_rules.NO_SERIES.format(option=options[0]))
         after, begin = before, dict[str, object]()
         if args.repeat is not None:
-            from gflowctl.submit import repeats
+            from gflowctl.submit import series_options
 
             at = time.time() if args.begin is None else self.context.instant(args.begin, "--begin")
-            after = repeats.repeat(args.repeat, self.context.timezone_given or before.zone, at)
+            after = series_options.repeat(args.repeat, self.context.timezone_given or before.zone, at)
             after = after.replace(series=before.series, overlap=before.overlap)
             begin = {"begin": after.due}
         after = after.replace(overlap=args.overlap or before.overlap)

@@ -6,12 +6,12 @@ import time
 
 from gflowctl.output import render
 from gflowctl.view import jobs, roles, views
+from gflowd.core.admission import wish_rules
 from gflowd.core.errors import Refused
 from gflowd.core.job import codec
 from gflowd.core.job.model import Wish
 from gflowd.core.job.records import WISH
 from gflowd.core.job.value import Value
-from gflowd.core.judging import wish_rules
 from gflowd.core.syntax.plurals import count, noun
 from gflowd.storage.record_log import Fold
 

@@ -22,7 +22,7 @@ from gflowctl.change.cancellation import Cancellation
 from gflowctl.options import arguments, selection
 from gflowctl.options.selection import NOT_ENDED, Selection
 from gflowctl.output import render
-from gflowctl.view import jobs, runs, views
+from gflowctl.view import jobs, series_runs, views
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job.model import RUNNING, STOPPING, SUSPENDED, Begun, Queued, Wish
 
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the wishes."""
     if args.signal is not None:
         return _signal(args, context)
-    chosen = Selection(args, "cancel", NOT_ENDED, runs=None if args.only_run else runs.ALL)
+    chosen = Selection(args, "cancel", NOT_ENDED, runs=None if args.only_run else series_runs.ALL)
     if args.only_run and chosen.is_by_options:
         raise BadUsage("--run needs JOBS")
     cancelled = Cancellation(chosen)

@@ -21,9 +21,9 @@ from gflowctl.options import arguments, update_options
 from gflowctl.output import render
 from gflowctl.view import jobs, roles, views
 from gflowd import command_line
+from gflowd.core.admission import updates
 from gflowd.core.errors import BadUsage, GflowError, Refused
 from gflowd.core.job.model import ENDED_STATES
-from gflowd.core.judging import updates
 from gflowd.core.request import update_rules
 from gflowd.storage.record_log import Fold
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflowctl.context import Context
-    from gflowd.storage.observed import SeenGpu
+    from gflowd.storage.observed_reader import SeenGpu
 
 ALL = "all"
 LEGEND = """\

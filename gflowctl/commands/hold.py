@@ -6,10 +6,10 @@ series (submit --repeat) means its next run; while that is held, no other run co
 
 from __future__ import annotations
 
-from gflowctl.change import wish_rules, wishes
+from gflowctl.change import applied_wish_rules, wishes
 from gflowctl.options import arguments, selection
 from gflowctl.options.selection import WAITING, Selection
-from gflowctl.view.runs import NEXT
+from gflowctl.view.series_runs import NEXT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the wishes."""
-    outcome = wishes.apply(context, Selection(args, "hold", WAITING, runs=NEXT), wish_rules.held)
+    outcome = wishes.apply(context, Selection(args, "hold", WAITING, runs=NEXT), applied_wish_rules.held)
     wishes.report(args, outcome, ("Held", outcome.changed))
     return 0

@@ -17,7 +17,7 @@ import time
 from gflowctl.machine import drain as draining
 from gflowctl.machine import gpu_table, gpus, overview
 from gflowctl.machine import reservations as reserving
-from gflowctl.output import render, tally
+from gflowctl.output import job_counts, render
 from gflowctl.output.watch import redraw
 from gflowd import command_line
 from gflowd.core.errors import BadUsage
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gflowctl.context import Context
     from gflowd.core.planning.reservations import Reservation, Window
     from gflowd.core.syntax.clocks import Clock
-    from gflowd.storage.observed import Observed
+    from gflowd.storage.observed_reader import Observed
     from gflowd.storage.record_log import Fold
 
 KEY = 10  # characters
@@ -70,16 +70,16 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _clusters(args: argparse.Namespace, context: Context) -> int:
-    from gflowctl.machine import clusters
+    from gflowctl.machine import cluster_states
 
     name = args.cluster or None
     if args.json:
-        render.write_json(clusters.document(context, name))
+        render.write_json(cluster_states.document(context, name))
         return 0
     color = render.use_color(args.color)
     if args.watch:
-        redraw(context, lambda: (clusters.page(context, name, color=color), ""), max(args.interval, LEAST_ASKED))
-    render.write(clusters.page(context, name, color=color))
+        redraw(context, lambda: (cluster_states.page(context, name, color=color), ""), max(args.interval, LEAST_ASKED))
+    render.write(cluster_states.page(context, name, color=color))
     return 0
 
 
@@ -95,7 +95,7 @@ def _page(context: Context, *, color: bool) -> str:
     found = reservations.decode_all(fold.of(RESERVATION))
     parts = [_gpus(seen, found, context, color=color), _allowed(context, color=color)]
     parts.append(_host(seen, color=color))
-    parts.append(_entry("Jobs", tally.words(overview.numbers(context, fold), seen.gpus), color=color))
+    parts.append(_entry("Jobs", job_counts.words(overview.numbers(context, fold), seen.gpus), color=color))
     parts += [
         _daemon(seen, runs=runs, start=context.start_command, color=color),
         _drained(fold, context.clock, color=color),

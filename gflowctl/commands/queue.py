@@ -190,23 +190,23 @@ def _table(args: argparse.Namespace, view: views.View, found: list[Row], names: 
 
 
 def _summary(args: argparse.Namespace, view: views.View, matching: list[Counted]) -> str:
-    from gflowctl.output import tally
+    from gflowctl.output import job_counts
 
-    sums = tally.by_state(view, [(job, number) for job, _, number in matching])
+    sums = job_counts.by_state(view, [(job, number) for job, _, number in matching])
     if args.json:
         render.write_json(sums)
         return ""
-    return tally.table(sums, color=render.use_color(args.color))
+    return job_counts.table(sums, color=render.use_color(args.color))
 
 
 def _sums(view: views.View, matching: list[Counted]) -> str:
     if not render.is_terminal():
         return ""
-    from gflowctl.output import tally
+    from gflowctl.output import job_counts
 
     numbers = dict.fromkeys(STATES, 0)
     for job, _, number in matching:
         numbers[jobs.state(job)] += number
     if not view.daemon_runs:  # what it saw of GPUs may be old
-        return f"{tally.jobs(numbers)}; gflowd is not running"
-    return tally.words(numbers, view.observed.gpus)
+        return f"{job_counts.jobs(numbers)}; gflowd is not running"
+    return job_counts.words(numbers, view.observed.gpus)

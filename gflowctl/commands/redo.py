@@ -14,7 +14,7 @@ from gflowctl.change import redo
 from gflowctl.options import job_options, selection
 from gflowctl.options.selection import Selection
 from gflowctl.output import json_records, render
-from gflowctl.submit import clusters
+from gflowctl.submit import cluster_choice
 from gflowctl.view import views
 from gflowd import command_line
 from gflowd.core.errors import BadUsage, SystemFailed
@@ -84,9 +84,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     _announce(args, context, made)
     job_options.note_vain_signals(new.spec for new in made)
     if context.observed.has_repeating_reservations:
-        from gflowctl.machine import prospects
+        from gflowctl.machine import reservation_prospects
 
-        prospects.note(context, [(_span(new.first, len(new.ids)), new.spec) for new in made])
+        reservation_prospects.note(context, [(_span(new.first, len(new.ids)), new.spec) for new in made])
     return 0
 
 
@@ -106,7 +106,7 @@ def _changed(
         if value is not None and value is not False:
             changes[field] = None if option in ZERO_IS_NONE and not value else value
     if args.cluster is not None:
-        changes["cluster"] = clusters.named(args.cluster)
+        changes["cluster"] = cluster_choice.named(args.cluster)
     if args.notify:
         changes["notify"] = tuple(args.notify)
     if begin is not None:

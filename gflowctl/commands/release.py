@@ -6,10 +6,10 @@ queued jobs. The id of a series (submit --repeat) means its next run.
 
 from __future__ import annotations
 
-from gflowctl.change import wish_rules, wishes
+from gflowctl.change import applied_wish_rules, wishes
 from gflowctl.options import arguments, selection
 from gflowctl.options.selection import WAITING, Selection
-from gflowctl.view.runs import NEXT
+from gflowctl.view.series_runs import NEXT
 from gflowd import command_line
 from gflowd.core.job.model import HELD
 
@@ -35,6 +35,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
     chosen = Selection(args, "release", (HELD,) if args.at is None else WAITING, usual=(HELD,), runs=NEXT)
     at = None if args.at is None else context.instant(args.at, "--at")
 
-    outcome = wishes.apply(context, chosen, wish_rules.released(at))
+    outcome = wishes.apply(context, chosen, applied_wish_rules.released(at))
     wishes.report(args, outcome, ("Released", outcome.changed))
     return 0

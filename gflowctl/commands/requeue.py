@@ -10,7 +10,7 @@ says so, e.g. --state failed, and as long as they are not in the history.
 
 from __future__ import annotations
 
-from gflowctl.change import wish_rules, wishes
+from gflowctl.change import applied_wish_rules, wishes
 from gflowctl.options import arguments, selection
 from gflowctl.options.selection import LIVE, Selection
 from gflowd.core.job.model import ENDED_STATES
@@ -30,6 +30,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the wishes."""
-    outcome = wishes.apply(context, Selection(args, "requeue", (*LIVE, *ENDED_STATES), usual=LIVE), wish_rules.requeued)
+    outcome = wishes.apply(
+        context, Selection(args, "requeue", (*LIVE, *ENDED_STATES), usual=LIVE), applied_wish_rules.requeued
+    )
     wishes.report(args, outcome, ("Requeued", outcome.changed))
     return 0

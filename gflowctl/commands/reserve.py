@@ -15,9 +15,9 @@ import time
 from gflowctl.machine import reservations as reserving
 from gflowctl.output import render
 from gflowd import command_line
+from gflowd.core.admission import machine_settings
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job.records import RESERVATION
-from gflowd.core.judging import machine
 from gflowd.core.planning import reservation_conflicts, reservations
 from gflowd.core.syntax import ranges
 
@@ -95,10 +95,10 @@ def _create(args: argparse.Namespace, context: Context) -> None:
     def decide(commit: Commit) -> reservations.Reservation:
         records = commit.fold().of(RESERVATION)
         new = asked.replace(id=1 + max(records, default=0))
-        machine.check_reservation(new, records, machine_gpus, now, zone, context.clock)
+        machine_settings.check_reservation(new, records, machine_gpus, now, zone, context.clock)
         commit.put(RESERVATION, new.id, reservations.encode(new))
         for old in reservations.decode_all(records):
-            if machine.is_removable(old, now):
+            if machine_settings.is_removable(old, now):
                 commit.put(RESERVATION, old.id, None)
         return new
 
@@ -108,11 +108,11 @@ def _create(args: argparse.Namespace, context: Context) -> None:
         render.note("the GPU count is not known yet; checked only against other reservations")
     _tell(args, f"Created reservation {new.id}", new, context)
     if new.repeat is not None:
-        from gflowctl.machine import prospects
+        from gflowctl.machine import reservation_prospects
 
         fold = context.store.read()
         before = {number: each for number, each in fold.of(RESERVATION).items() if number != new.id}
-        for words in prospects.newly_shut_out(context, fold, before):
+        for words in reservation_prospects.newly_shut_out(context, fold, before):
             render.note(f"note: {words}")
 
 
@@ -187,7 +187,7 @@ def _cancel(args: argparse.Namespace, context: Context) -> None:
 
     def decide(commit: Commit) -> tuple[reservations.Reservation, str | None]:
         one = reserving.find(reservations.decode_all(commit.fold().of(RESERVATION)), args.id)
-        found = machine.cancelled(one, now, zone)
+        found = machine_settings.cancelled(one, now, zone)
         if isinstance(found, str):
             return one, found
         commit.put(RESERVATION, one.id, reservations.encode(found))

@@ -35,14 +35,14 @@ from gflowd.core.job import codec
 from gflowd.core.job.model import FINISHED, PROCESS, Begun, Starting
 from gflowd.core.job.reasons import NON_ZERO_EXIT, SCHEDULING
 from gflowd.core.job.records import WISH
-from gflowd.effects.attempt import relay
+from gflowd.effects.attempt import relay_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from gflowctl.context import Context
-    from gflowctl.submit.relay import Pipes, Terminal
+    from gflowctl.submit.run_relay import Pipes, Terminal
     from gflowd.core.job.model import Job
     from gflowd.storage.store import Commit
 
@@ -120,7 +120,7 @@ class Attendance:
         self._listen()
         context.writable_store  # noqa: B018 -- it makes the state directory
         self._make_place()
-        relay.remove_left(context.state.relays(context.uid))
+        relay_directory.remove_left(context.state.relays(context.uid))
         self._name = os.urandom(8).hex()
         self._directory = context.state.relay(self._name, context.uid)
         self._link = self._connect()
@@ -132,19 +132,19 @@ class Attendance:
             paths.private_directory(place)
         elif not os.access(place, os.W_OK):
             from gflowd.core.gateway import asking
-            from gflowd.storage import gate
+            from gflowd.storage import gateway_client
 
-            gate.ask(state.shared.gate, asking.relay())
+            gateway_client.ask(state.shared.gate, asking.relay())
 
     def _connect(self) -> Pipes | Terminal:
-        from gflowctl.submit import relay as links
+        from gflowctl.submit import run_relay as links
 
         return (links.Terminal if self._args.pty else links.Pipes)(self._directory, detach=self._args.detach)
 
     def close(self) -> None:
         """Gives the terminal back, and leaves nothing."""
         self._link.let_go()
-        relay.remove(self._directory)
+        relay_directory.remove(self._directory)
 
     def _listen(self) -> None:
         """Takes signals from before the submission on, but those that we were started to ignore (nohup)."""
@@ -164,7 +164,7 @@ class Attendance:
 
     def stay(self) -> int:
         """Until the job has ended; returns its exit status."""
-        from gflowctl.submit import relay as links
+        from gflowctl.submit import run_relay as links
 
         job_id = self._submit()
         self._link.log.go_to(self._context.state.job_log(job_id, 1))

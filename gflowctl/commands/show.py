@@ -85,17 +85,17 @@ def _arrays(view: View, texts: list[str]) -> set[int]:
 
 
 def _record(args: argparse.Namespace, view: View, job: Job) -> dict[str, Any]:
-    from gflowctl.output import last_words
+    from gflowctl.output import failure_output
 
-    words, said = last_words.of(view, job), _said(view, job)
+    words, said = failure_output.of(view, job), _said(view, job)
     found = {
         **json_records.record(view, job), **json_records.progress(said), "attempts": json_records.attempts(view, job),
         "cause": None if words is None else words.cause, "last_lines": [] if words is None else words.lines,
     }  # fmt: skip
     if job.spec.repeat is not None:
-        from gflowctl.output import repeats
+        from gflowctl.output import recurring_series
 
-        found["next_runs"] = repeats.next_runs(view, job)
+        found["next_runs"] = recurring_series.next_runs(view, job)
     if args.env:
         from gflowctl.output import environment
 

@@ -18,7 +18,7 @@ import re
 import sys
 import time
 
-from gflowctl.machine import accounts
+from gflowctl.machine import job_statistics
 from gflowctl.output import render
 from gflowctl.output.render import Column
 from gflowd import command_line
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     since = None if args.since is None else context.past_instant(args.since, "--since")
     users = () if args.all_users else tuple(args.user or (context.user,))
     calendar, now = Calendar(context.clock.zone), time.time()
-    found = accounts.accounts(context, context.store.read(), users, since, now)
+    found = job_statistics.accounts(context, context.store.read(), users, since, now)
     tallies, hours = statistics.tallied(found, args.by, calendar, since or 0.0, now)
     groups = {name: tallies[name].summary() for name in sorted(tallies)}
     if args.by is None:
@@ -201,7 +201,9 @@ def _json(
         "since": render.rfc3339(since),
         "until": render.rfc3339(now),
         "by": by,
-        "groups": [{"name": name if by else None, **accounts.record(summary)} for name, summary in groups.items()],
+        "groups": [
+            {"name": name if by else None, **job_statistics.record(summary)} for name, summary in groups.items()
+        ],
         "gpu_hours_by_day": {day: hours[day] for day in sorted(hours)},
     }
 
@@ -211,8 +213,8 @@ def _csv(by: str | None, groups: Mapping[str, Summary]) -> str:
     import io
 
     out = io.StringIO()
-    rows = [{by or "group": name or "all", **accounts.record(summary)} for name, summary in groups.items()]
-    names = rows[0] if rows else {by or "group": None, **accounts.record(statistics.Tally().summary())}
+    rows = [{by or "group": name or "all", **job_statistics.record(summary)} for name, summary in groups.items()]
+    names = rows[0] if rows else {by or "group": None, **job_statistics.record(statistics.Tally().summary())}
     writer = csv.DictWriter(out, list(names), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)

@@ -133,9 +133,9 @@ def _submit(drafts: list[Draft], answer: Answer, drafter: Drafter, context: Cont
         raise SystemFailed(f"{queued}, but {error}") from None
     job_options.note_vain_signals(new.spec for new in made)
     if context.observed.has_repeating_reservations and any(new.spec.gpus for new in made):
-        from gflowctl.machine import prospects
+        from gflowctl.machine import reservation_prospects
 
-        prospects.note(context, [(_words(new.ids), new.spec) for new in made])
+        reservation_prospects.note(context, [(_words(new.ids), new.spec) for new in made])
     return _stay(answer, context, _span(made))
 
 
@@ -214,10 +214,10 @@ def _rehearse(made: Sequence[New], clock: Clock) -> None:
         render.write(f"... and {number - DRY} more\n")
     for new in made:
         if new.spec.repeat is not None:
-            from gflowctl.output import repeats
+            from gflowctl.output import recurring_series
 
-            dates = repeats.dates(next(iter(new.jobs)), clock)
-            render.write(f"Repeats {repeats.rule(new.spec.repeat)}\nRuns at {dates}\n")
+            dates = recurring_series.dates(next(iter(new.jobs)), clock)
+            render.write(f"Repeats {recurring_series.rule(new.spec.repeat)}\nRuns at {dates}\n")
     _tell_files(made, number)
 
 

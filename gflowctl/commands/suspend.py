@@ -12,7 +12,7 @@ Name the jobs or choose them by options, which leave out all jobs that are not r
 
 from __future__ import annotations
 
-from gflowctl.change import wish_rules, wishes
+from gflowctl.change import applied_wish_rules, wishes
 from gflowctl.options import arguments, selection
 from gflowctl.options.selection import Selection
 from gflowd.core.job.model import RUNNING, STARTING, SUSPENDED
@@ -34,6 +34,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the wishes."""
     chosen = Selection(args, "suspend", (STARTING, RUNNING, SUSPENDED))
-    outcome = wishes.apply(context, chosen, wish_rules.suspended(releases_cpus=args.release_cpus))
+    outcome = wishes.apply(context, chosen, applied_wish_rules.suspended(releases_cpus=args.release_cpus))
     wishes.report(args, outcome, ("Suspended", outcome.changed))
     return 0

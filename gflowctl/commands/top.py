@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import time
 
-from gflowctl.change import wish_rules, wishes
+from gflowctl.change import applied_wish_rules, wishes
 from gflowctl.options import arguments, selection
 from gflowctl.options.selection import WAITING, Selection
-from gflowctl.view.runs import NEXT
+from gflowctl.view.series_runs import NEXT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the wishes."""
-    outcome = wishes.apply(context, Selection(args, "top", WAITING, runs=NEXT), wish_rules.put_first(time.time()))
+    outcome = wishes.apply(
+        context, Selection(args, "top", WAITING, runs=NEXT), applied_wish_rules.put_first(time.time())
+    )
     wishes.report(args, outcome, ("Moved to the front:", outcome.changed))
     return 0

@@ -5,7 +5,7 @@ Name the jobs or choose them by options, which leave out all jobs that are not s
 
 from __future__ import annotations
 
-from gflowctl.change import wish_rules, wishes
+from gflowctl.change import applied_wish_rules, wishes
 from gflowctl.options import arguments, selection
 from gflowctl.options.selection import Selection
 from gflowd.core.job.model import RUNNING, STARTING, SUSPENDED
@@ -25,6 +25,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the wishes."""
-    outcome = wishes.apply(context, Selection(args, "unsuspend", (STARTING, RUNNING, SUSPENDED)), wish_rules.going_on)
+    outcome = wishes.apply(
+        context, Selection(args, "unsuspend", (STARTING, RUNNING, SUSPENDED)), applied_wish_rules.going_on
+    )
     wishes.report(args, outcome, ("Unsuspended", outcome.changed))
     return 0

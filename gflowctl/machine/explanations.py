@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gflowctl.view.views import View
     from gflowd.core.job.model import Job, Spec
     from gflowd.core.planning.reservations import Window
-    from gflowd.storage.observed import SeenGpu
+    from gflowd.storage.observed_reader import SeenGpu
 
 ADVISED = (reasons.NEVER, reasons.RESERVATION, reasons.PRIORITY)  # of which a place in line may tell what would help
 MOST = 3  # reservations, or promised jobs, that are named

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflowctl.context import Context
-    from gflowd.storage.observed import SeenGpu, SeenProcess
+    from gflowd.storage.observed_reader import SeenGpu, SeenProcess
 
     Entries = list[dict[str, Any]]  # `gpu` (its UUID), and `pid`, `start` and `boot` of a process
 

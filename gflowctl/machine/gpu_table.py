@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gflowd.storage.observed import SeenGpu
+    from gflowd.storage.observed_reader import SeenGpu
 
 ROOMY = 100  # columns: on a narrower terminal the vendor's name is left out
 INDENT = 2

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflowctl.context import Context
-    from gflowd.storage.observed import Observed, SeenGpu
+    from gflowd.storage.observed_reader import Observed, SeenGpu
     from gflowd.storage.store import Commit
 
 FIRST_LOOK, LOOK_AGAIN = 10.0, 0.05  # seconds

@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
 def lines(view: View, job: Job, explain: Explain, *, color: bool = False) -> list[tuple[str, str]]:
     """Of a job; `explain` says what a reason means."""
-    from gflowctl.output import last_words
+    from gflowctl.output import failure_output
 
-    words = last_words.of(view, job)
+    words = failure_output.of(view, job)
     return [
         *_what(job),
         *_state(view, job, explain, color=color),
-        *last_words.cause(words),
+        *failure_output.cause(words),
         *_progress(view, job),
         *_asked(view, job),
         *_times(view, job),
         *_used(job),
         *_where(view, job),
         *_past(view, job),
-        *last_words.shown(words),
+        *failure_output.shown(words),
     ]
 
 
@@ -135,9 +135,9 @@ def _times(view: View, job: Job) -> Iterator[tuple[str, str]]:
     if job.spec.deadline is not None:
         yield "Deadline", view.clock.stamp(job.spec.deadline)
     if job.spec.repeat is not None:
-        from gflowctl.output import repeats
+        from gflowctl.output import recurring_series
 
-        yield from repeats.lines(view, job)
+        yield from recurring_series.lines(view, job)
     if (began := jobs.started_at(job)) is not None:
         yield "Started", view.clock.stamp(began)
     if isinstance(job.phase, Suspended):
@@ -152,9 +152,9 @@ def _times(view: View, job: Job) -> Iterator[tuple[str, str]]:
 
 def _used(job: Job) -> Iterator[tuple[str, str]]:
     if isinstance(job.phase, Ended):
-        from gflowctl.output import used
+        from gflowctl.output import resource_usage
 
-        yield from used.lines(job.phase.used)
+        yield from resource_usage.lines(job.phase.used)
 
 
 def _where(view: View, job: Job) -> Iterator[tuple[str, str]]:
@@ -184,7 +184,7 @@ def _where(view: View, job: Job) -> Iterator[tuple[str, str]]:
 
 def _past(view: View, job: Job) -> Iterator[tuple[str, str]]:
     """Each earlier attempt: how it ended, when, and where its output is."""
-    from gflowctl.output import used
+    from gflowctl.output import resource_usage
 
     for number in range(1, jobs.attempt(job)):
         past = view.past(job.id, number)
@@ -198,7 +198,7 @@ def _past(view: View, job: Job) -> Iterator[tuple[str, str]]:
         if past.run is not None and past.run.cluster is not None:
             how.append(render.escape(f"on {past.run.cluster}, there job {past.run.cluster_id or 'without a number'}"))
         began = "" if past.started_at is None else f"{view.clock.stamp(past.started_at)} "
-        spent = f"; {brief}" if (brief := used.brief(past.used)) else ""
+        spent = f"; {brief}" if (brief := resource_usage.brief(past.used)) else ""
         yield f"Attempt {number}", f"{', '.join(how)}; {began}to {view.clock.stamp(past.ended_at)}{spent}"
         if past.started_at is not None:
             yield f"Log {number}", render.escape(jobs.log_path(view.context.state, job, number))

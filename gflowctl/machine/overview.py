@@ -7,7 +7,7 @@ import time
 from gflowctl.machine import drain as draining
 from gflowctl.machine import gpus as gpu_records
 from gflowctl.machine import reservations as reserving
-from gflowctl.output import render, tally
+from gflowctl.output import job_counts, render
 from gflowctl.view import views
 from gflowd.core.job.model import ENDED_STATES, STATES
 from gflowd.core.job.records import RESERVATION
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
     from gflowd.core.planning.reservations import Window
-    from gflowd.storage.observed import SeenGpu
+    from gflowd.storage.observed_reader import SeenGpu
     from gflowd.storage.record_log import Fold
 
 
@@ -54,7 +54,7 @@ def document(context: Context) -> dict[str, Any]:
         "memory": {"total_mb": seen.memory_mb, "used_mb": seen.used_memory_mb},
         "daemon": {"running": context.daemon_runs, "version": seen.version, "executor": seen.executor},
         "jobs": numbers(context, fold),
-        "busy_gpus": tally.busy(seen.gpus),
+        "busy_gpus": job_counts.busy(seen.gpus),
         "seen_at": render.rfc3339(seen.at),
         "reservations": [_window(window) for window in reservations.upcoming(found, now, context.calendar)],
         "gpu_trouble": seen.gpu_trouble,

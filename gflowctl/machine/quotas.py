@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gflowctl.view import selection, views
 from gflowd.core.accounting.quotas import Quotas, owners
+from gflowd.core.admission import queue_limits
 from gflowd.core.job.records import PHASE, QUOTA, SPEC, WISH, is_live
-from gflowd.core.judging import queue_limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

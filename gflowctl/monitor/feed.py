@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
     from gflowctl.monitor.log_tail import Log
-    from gflowctl.monitor.picture import Details, Picture
+    from gflowctl.monitor.screen_contents import Details, Picture
 
 LOOK = 0.25  # seconds between two looks at the files
 PICTURE = 1.0  # seconds between two pictures when only time passes

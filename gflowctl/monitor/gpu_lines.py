@@ -13,7 +13,7 @@ from gflowd.core.syntax import memory
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gflowctl.monitor.picture import GpuLine
+    from gflowctl.monitor.screen_contents import GpuLine
 
 NARROW = 70  # columns: below, no model and no temperature
 WIDEST_BAR, SHORTEST_BAR = 20, 6

@@ -15,7 +15,7 @@ from gflowd.core.job.model import ENDED_STATES
 if TYPE_CHECKING:
     import argparse
 
-    from gflowctl.monitor.picture import Row
+    from gflowctl.monitor.screen_contents import Row
 
 SORTED = "JOBID"
 

@@ -10,14 +10,14 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 
 from gflowctl.monitor import drawing
-from gflowctl.monitor.picture import GPUS, JOBID, NAME, PLACE, PROGRESS, STATE, TIME, TITLES, USER, Picture
+from gflowctl.monitor.screen_contents import GPUS, JOBID, NAME, PLACE, PROGRESS, STATE, TIME, TITLES, USER, Picture
 from gflowctl.output import render
 from gflowd.core.job.model import CANCELLED, ENDED_STATES, FINISHED
 
 if TYPE_CHECKING:
     from textual.strip import Strip
 
-    from gflowctl.monitor.picture import Row
+    from gflowctl.monitor.screen_contents import Row
 
 LEAST = {JOBID: 12, NAME: 8, USER: 4, PROGRESS: 8, PLACE: 10}  # columns of a cell that may be cut
 RIGHT = (JOBID, GPUS, TIME)

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gflowctl.machine import drain, explanations, gpus, job_details
-from gflowctl.monitor.picture import PLACE, PROGRESS, TITLES, Details, GpuLine, Picture, Row
-from gflowctl.output import columns, descriptions, follow, render, tally
+from gflowctl.monitor.screen_contents import PLACE, PROGRESS, TITLES, Details, GpuLine, Picture, Row
+from gflowctl.output import columns, descriptions, follow, job_counts, render
 from gflowctl.view import folding, jobs, reasons, views
 from gflowd.core.job.model import (
     ENDED_STATES,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gflowctl.monitor.job_filter import Choice
     from gflowctl.view.views import View
     from gflowd.core.job.model import Job
-    from gflowd.storage.observed import SeenGpu
+    from gflowd.storage.observed_reader import SeenGpu
 
 REMAINS = 600.0  # seconds: for so long a job that has ended is still listed
 FIRST = 200  # rows of the first picture: as many as fit on a screen
@@ -212,7 +212,7 @@ class Reader:
     def _drawn(self, view: View, rows: Sequence[Row], numbers: Mapping[str, int]) -> Picture:
         places = {row.job.id: place for place, row in enumerate(rows)}
         seen, runs = view.observed, view.daemon_runs
-        sums = tally.words(numbers, seen.gpus) if runs else tally.jobs(numbers)
+        sums = job_counts.words(numbers, seen.gpus) if runs else job_counts.jobs(numbers)
         return Picture(
             asked=self._asked,
             rows=rows,

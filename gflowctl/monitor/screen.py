@@ -21,7 +21,7 @@ from gflowctl.monitor.feed import Feed, Trouble, Wanted
 from gflowctl.monitor.help import Help
 from gflowctl.monitor.job_table import JobTable
 from gflowctl.monitor.log_tail import Log
-from gflowctl.monitor.picture import Details, Picture
+from gflowctl.monitor.screen_contents import Details, Picture
 from gflowctl.monitor.text_pane import TextPane
 from gflowctl.monitor.widgets import Lines, Question, Typing
 from gflowctl.output import render
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from textual.timer import Timer
 
     from gflowctl.context import Context
-    from gflowctl.monitor.changes import Changes
-    from gflowctl.monitor.picture import Row
+    from gflowctl.monitor.job_actions import Changes
+    from gflowctl.monitor.screen_contents import Row
 
 NOTHING, DETAILS, LOG = "", "details", "log"
 FILTER, SORT = "filter", "sort"

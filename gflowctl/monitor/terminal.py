@@ -40,8 +40,8 @@ def run(context: Context, choice: Choice, sort: str, *, color: bool) -> int:
     if context.environ.get("TERM") == "linux":
         os.environ.setdefault("TEXTUAL_DISABLE_KITTY_KEY", "1")  # which the console writes on the screen
     from gflowctl.api import Queue
-    from gflowctl.monitor.changes import ByApi
     from gflowctl.monitor.feed import Wanted
+    from gflowctl.monitor.job_actions import ByApi
     from gflowctl.monitor.screen import Monitor
 
     signal.signal(signal.SIGHUP, _vanish)

@@ -37,8 +37,8 @@ def add(parser: argparse.ArgumentParser, every: str, name: str = NAME) -> None:
 
 class Selection:
     """What a command line says. `what`: the command, as in `no job to hold`; `states`: of the jobs that it is for;
-    `usual`: those that options choose if they name no state; `runs`: which runs the id of a series means (`view.runs`);
-    None: the run with this id. `series`: those that were named, once `select` was called.
+    `usual`: those that options choose if they name no state; `runs`: which runs the id of a series means
+    (`view.series_runs`); None: the run with this id. `series`: those that were named, once `select` was called.
     """
 
     __slots__ = ("_args", "_name", "_runs", "_states", "_what", "is_by_options", "series")
@@ -82,16 +82,16 @@ class Selection:
         """The runs that are over, but whose series ends only if they are chosen."""
         if self._runs is None or not view.has_series:
             return frozenset()
-        from gflowctl.view import runs
+        from gflowctl.view import series_runs
 
-        return runs.followed(view) if self._runs == runs.ALL else frozenset()
+        return series_runs.followed(view) if self._runs == series_runs.ALL else frozenset()
 
     def _named(self, view: views.View) -> list[int]:
         if self._runs is None:
             return view.select(self._args.jobs)
-        from gflowctl.view import runs
+        from gflowctl.view import series_runs
 
-        ids, self.series = runs.select(view, self._args.jobs, self._runs)
+        ids, self.series = series_runs.select(view, self._args.jobs, self._runs)
         return ids
 
     def _fits(self, job: Job, *, is_followed: bool) -> bool:

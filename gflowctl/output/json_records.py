@@ -149,9 +149,9 @@ def _redacted(url: str) -> str:
 def _repeat(job: Job) -> dict[str, Any] | None:
     if job.spec.repeat is None:
         return None
-    from gflowctl.output import repeats
+    from gflowctl.output import recurring_series
 
-    return repeats.values(job)
+    return recurring_series.values(job)
 
 
 def _dependencies(needs: Needs | None) -> list[dict[str, object]]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from gflowctl.view.views import View
     from gflowd.core.job.model import Job
-    from gflowd.storage.observed import Line
+    from gflowd.storage.observed_reader import Line
 
 AHEAD = 3  # jobs ahead that are named
 _LIKE = {

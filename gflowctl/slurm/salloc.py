@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from gflowctl.output import render
-from gflowctl.slurm.attended import Attended
+from gflowctl.slurm.attended_job import Attended
 from gflowd.core.errors import Refused
 from gflowd.core.slurm import sbatch_options, sbatch_variables
 from gflowd.core.slurm.getopt import Grammar

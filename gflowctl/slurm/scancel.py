@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import os
 
-from gflowctl.change import wish_rules, wishes
+from gflowctl.change import applied_wish_rules, wishes
 from gflowctl.options import signals
 from gflowctl.output import render
-from gflowctl.slurm.control import changes
+from gflowctl.slurm.control import job_control
 from gflowctl.slurm.report import facts
-from gflowctl.view import jobs, roles, runs, views
+from gflowctl.view import jobs, roles, series_runs, views
 from gflowd.core.errors import Refused
 from gflowd.core.job import array_ids
 from gflowd.core.job.model import HELD, QUEUED, RUNNING, STARTING, STOPPING, SUSPENDED, Begun, Queued, Wish
@@ -120,7 +120,7 @@ class Choice:
             found = dict.fromkeys(job_id for job_id in view.ids() if not view.has_ended(job_id))
         for word in self._words:
             try:
-                found.update(dict.fromkeys(changes.meant(view, word, which=runs.ALL)))
+                found.update(dict.fromkeys(job_control.meant(view, word, which=series_runs.ALL)))
             except Refused:
                 self.unknown.append(word)
         if not self.by_options:
@@ -225,7 +225,7 @@ def _is_here(nodes: str) -> bool:
 
 def _cancel(choice: Choice, context: Context) -> int:
     def cancelled(view: View, job: Job) -> Wish | str:
-        return wish_rules.cancelled(view, job, is_alone=False)
+        return applied_wish_rules.cancelled(view, job, is_alone=False)
 
     outcome = wishes.apply(context, choice, cancelled)
     choice.complain_all()

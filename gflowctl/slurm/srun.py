@@ -61,7 +61,7 @@ def _normal(environ: Mapping[str, str]) -> dict[str, str]:
 
 def run(words: Sequence[str], context: Context) -> int:
     """Queues a job for the step, and attends to it."""
-    from gflowctl.slurm.attended import Attended
+    from gflowctl.slurm.attended_job import Attended
     from gflowd.core.slurm import sbatch_options
 
     step, given = srun_options.parse(words, {})

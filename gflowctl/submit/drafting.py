@@ -272,9 +272,9 @@ class Drafter:
                 spec = capture.on_this_machine(spec, self._limits)
             spec = validation.checked(spec, self._limits)
         else:
-            from gflowctl.submit import clusters
+            from gflowctl.submit import cluster_choice
 
-            spec = clusters.checked(spec, self._context, self._limits)
+            spec = cluster_choice.checked(spec, self._context, self._limits)
         if spec.deadline is not None:
             from gflowd.core.request import deadlines
 
@@ -354,9 +354,9 @@ class Drafter:
     def _repeat(self, args: Namespace, begin_at: float | None) -> Repeat | None:
         if args.repeat is None and args.overlap is None:
             return None
-        from gflowctl.submit import repeats
+        from gflowctl.submit import series_options
 
-        return repeats.asked(args, self._context, self._around.now if begin_at is None else begin_at)
+        return series_options.asked(args, self._context, self._around.now if begin_at is None else begin_at)
 
     def _family(self, args: Namespace) -> Any:
         if not job_options.asks_for_many(args):

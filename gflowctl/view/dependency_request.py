@@ -83,7 +83,7 @@ def check_elements(wanted: Needs, family: Family | None, records: Records) -> No
     arrays_of = selection.array_index(records) if corresponding and family is not None else None
     if arrays_of is None or family is None:
         return
-    from gflowd.core.judging.dependencies import check_counterparts
+    from gflowd.core.admission.dependency_targets import check_counterparts
 
     for each in corresponding:
         theirs = None if each.id is None else arrays_of.families.get(each.id)

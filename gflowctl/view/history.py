@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from gflowctl.view.selection import Records
     from gflowd.paths import State
+    from gflowd.storage.history_access import Past
     from gflowd.storage.history_queries import Choice, Record
-    from gflowd.storage.past import Past
 
 _OF_ARRAY = re.compile(r"_(?:[0-9]+|\[[^\]]*\])")
 _IDS = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
@@ -104,10 +104,10 @@ def bring_fallen(state: State, records: Records, ids: Iterable[int]) -> Records:
 
 def _layered(state: State, records: Records, specs: Callable[[Past], Iterable[int]]) -> Records:
     """`records`, and behind them the `specs` that are found in the history, if there is one."""
-    from gflowd.storage import past
+    from gflowd.storage import history_access
 
     try:
-        history = past.of(state)
+        history = history_access.of(state)
     except FileNotFoundError:
         return records
     wanted = [spec_id for spec_id in dict.fromkeys(specs(history)) if spec_id not in records.of(SPEC)]

@@ -92,9 +92,9 @@ def _considered(view: View, asked: Listing) -> list[int]:
 
         view.recall(Choice(asked.users, asked.projects, asked.names, asked.states, asked.since, asked.limit))
     if asked.named:
-        from gflowctl.view import runs
+        from gflowctl.view import series_runs
 
-        found = runs.with_runs(view, asked.named)
+        found = series_runs.with_runs(view, asked.named)
     else:
         found = view.ids()
     if asked.group is not None:

@@ -36,7 +36,7 @@ def check(view: View, job_id: int) -> None:
 def check_own(view: View, job_id: int, label: int | str) -> None:
     """Raises `Refused` for another's job, for an operator too: its script and environment are its owner's alone."""
     if not is_own(view, job_id):
-        from gflowd.core.judging import rights
+        from gflowd.core.admission import rights
 
         raise Refused(rights.belongs(label, _spec(view, job_id)))
 
@@ -46,8 +46,8 @@ def is_own(view: View, job_id: int) -> bool:
     context = view.context
     if context.state.shared is None:
         return True
-    from gflowd.core.judging import rights
-    from gflowd.core.judging.peer import Peer
+    from gflowd.core.admission import rights
+    from gflowd.core.admission.peer import Peer
 
     return rights.is_owner(Peer(os.getuid(), context.user), _spec(view, job_id))
 

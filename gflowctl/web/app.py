@@ -24,7 +24,7 @@ from gflowctl.web.actions import ACTIONS, Actions
 from gflowctl.web.gpu_samples import APART, GpuSamples
 from gflowctl.web.guard import Door, Guard
 from gflowctl.web.live import Streams
-from gflowctl.web.pages import ask, frame, gpus, job, queue, reservations, statistics
+from gflowctl.web.pages import confirmation, frame, gpus, job, queue, reservations, statistics
 from gflowd.core.errors import GflowError, Refused, TryAgain
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def application(source: Source, door: Door) -> tuple[Starlette, Site]:
         return site.page(request, _builder(site, request.path_params.get("path", "")))
 
     def ask_first(request: Request) -> Response:
-        return site.page(request, lambda view, query: ask.build(view, query, site.actions))
+        return site.page(request, lambda view, query: confirmation.build(view, query, site.actions))
 
     def raw(request: Request) -> Response:
         return _raw(site, request)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gflowd.storage.observed import SeenGpu
+    from gflowd.storage.observed_reader import SeenGpu
 
 KEPT = 86400.0  # seconds
 APART = 10.0  # seconds between two samples that are kept

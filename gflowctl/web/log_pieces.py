@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gflowctl.output import render
-from gflowctl.output.last_words import SEQUENCE
+from gflowctl.output.failure_output import SEQUENCE
 from gflowctl.view.job_log import open_log
 from gflowctl.view.transcript import Transcript
 

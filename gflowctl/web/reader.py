@@ -16,7 +16,7 @@ from gflowd.storage.store import Follower
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gflowd.storage.observed import Observed
+    from gflowd.storage.observed_reader import Observed
 
 Stamp = tuple[tuple[int, int, int] | None, ...]
 

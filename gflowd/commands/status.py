@@ -20,9 +20,9 @@ from gflowd.core.gpu import device_access
 from gflowd.core.syntax import durations, memory
 from gflowd.daemon import launch
 from gflowd.effects import daemon
-from gflowd.effects.gateway import door
-from gflowd.storage import observed
-from gflowd.storage.observed import Observed
+from gflowd.effects.gateway import presence
+from gflowd.storage import observed_reader
+from gflowd.storage.observed_reader import Observed
 
 if TYPE_CHECKING:
     import argparse
@@ -78,7 +78,7 @@ def gather(state: State, holder: daemon.Daemon | None) -> dict[str, Any]:
         "restart": holder.restart if holder else None,
         "state_dir": state.root,
         "system": state.shared is not None,
-        "gateway": None if state.shared is None else door.look(state.shared.gate),
+        "gateway": None if state.shared is None else presence.look(state.shared.gate),
         "private_jobs": state.shared is not None and state.shared.private_jobs,
         "workers": _workers(holder, seen.service_troubles),
         "executor": seen.executor,
@@ -96,7 +96,7 @@ def _observed(state: State, holder: daemon.Daemon | None) -> Observed:
     if holder is None:
         return Observed()
     try:
-        found = observed.read(state)
+        found = observed_reader.read(state)
     except Refused:
         return Observed()
     return found if found.pid == holder.pid else Observed()

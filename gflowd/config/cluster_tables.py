@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gflowd.config import value_types
 from gflowd.config.value_types import ValueType
-from gflowd.core.cluster.clusters import Cluster
+from gflowd.core.cluster.cluster_settings import Cluster
 from gflowd.core.errors import Refused
 from gflowd.core.job.record_rules import CLUSTER_NAME
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from gflowd.config.settings import Path
-    from gflowd.core.cluster.clusters import Cluster
+    from gflowd.core.cluster.cluster_settings import Cluster
     from gflowd.core.notify.targets import Hook, Mailbox, Service, Webhook
 
 PREFIX = "GFLOW_"

@@ -258,7 +258,7 @@ def leave_groups(state: paths.State, config: Config) -> None:
         if own is not None:
             own.leave(lambda key: os.path.join(state.attempt(*key), "job.sh"))
         return
-    from gflowd.effects.shared import job_groups, user_files
+    from gflowd.effects.shared_mode import job_groups, user_files
 
     of_jobs = job_groups.find(state.root, by_systemd=config.shared_launcher == "systemd")
     if of_jobs is not None:

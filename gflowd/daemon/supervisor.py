@@ -21,7 +21,7 @@ from gflowd.daemon.children import ABORT_GRACE, HEEDED, Child, Host, Restarts, s
 from gflowd.daemon.systemd import notify, watchdog_interval
 from gflowd.effects import doorbell
 from gflowd.workers import WORKERS, base, board, wanted
-from gflowd.workers.slots import GATEWAY
+from gflowd.workers.board_slots import GATEWAY
 
 if TYPE_CHECKING:
     import socket

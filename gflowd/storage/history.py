@@ -14,9 +14,9 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gflowd import paths
-from gflowd.core.accounting.tally import Tally, gpus_had
+from gflowd.core.accounting.ended_totals import Tally, gpus_had
 from gflowd.core.job.records import LONGEST_ID
-from gflowd.storage import database, tally_table
+from gflowd.storage import database, history_totals
 from gflowd.storage.database import DAMAGED_SCHEMA, DatabaseFailed
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ CREATE TABLE attempt (             -- all but the last of each job
     phase TEXT NOT NULL,
     PRIMARY KEY (job, number)
 ) WITHOUT ROWID;
-{tally_table.SCHEMA}
+{history_totals.SCHEMA}
 PRAGMA user_version = {FORMAT};
 COMMIT;
 """
@@ -126,8 +126,8 @@ class History:
         if write and not found:
             self._db.executescript(SCHEMA)
             found = FORMAT
-        elif write and not tally_table.is_there(self._db):
-            tally_table.create(self._db)
+        elif write and not history_totals.is_there(self._db):
+            history_totals.create(self._db)
         if write and found < FORMAT:
             self._db.execute(f"PRAGMA user_version = {FORMAT}")
         if found:
@@ -154,19 +154,19 @@ class History:
         entries, sheets = list(entries), list(sheets)
         with _guarded(self.path), self._db:
             self._db.execute("BEGIN IMMEDIATE")
-            tally_table.forget_counted(self._db, dict.fromkeys(spec_id for spec_id, _ in entries))
+            history_totals.forget_counted(self._db, dict.fromkeys(spec_id for spec_id, _ in entries))
             self._db.executemany(f"INSERT OR REPLACE INTO job VALUES ({marks(9)})", map(_job_row, entries))
             rows = (_attempt_row(entry.id, *past) for _, entry in entries for past in entry.attempts)
             self._db.executemany(f"INSERT OR REPLACE INTO attempt VALUES ({marks(6)})", rows)
             self._db.executemany(f"INSERT OR REPLACE INTO spec VALUES ({marks(9)})", map(_spec_row, sheets))
             ended = ((at, (job.wish, job.phase, [past for _, past in job.attempts])) for at, job in entries)
-            tally_table.count(self._db, ended, [(sheet.id, sheet.size, sheet.record) for sheet in sheets])
+            history_totals.count(self._db, ended, [(sheet.id, sheet.size, sheet.record) for sheet in sheets])
 
     def count_some(self) -> bool:
         """Counts a part of what has not been counted yet; returns whether there is more."""
         with _guarded(self.path), self._db:
             self._db.execute("BEGIN IMMEDIATE")
-            return tally_table.count_some(self._db)
+            return history_totals.count_some(self._db)
 
     def forget(self, before: float, most: int) -> bool:
         """Drops specs whose last job ended `before`, with about `most` jobs; returns whether there may be more. The
@@ -205,7 +205,7 @@ class History:
             return Tally(), set()
         with _guarded(self.path, DAMAGED_SCHEMA), self._db:
             self._db.execute("BEGIN")
-            found = tally_table.read(self._db)
+            found = history_totals.read(self._db)
             query = "SELECT 1 FROM spec WHERE id = ?"
             return found, {each for each in spec_ids if self._db.execute(query, (each,)).fetchone()}
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from gflowd.core.accounting.tally import Tally
+from gflowd.core.accounting.ended_totals import Tally
 from gflowd.core.errors import GflowError
 from gflowd.core.metrics.metric_values import Daemon, Seen, Values
-from gflowd.core.metrics.snapshot_tally import SnapshotTally
+from gflowd.core.metrics.snapshot_totals import SnapshotTally
 from gflowd.core.metrics.unended_jobs import Standing, Told, standing
-from gflowd.storage import observed, past
+from gflowd.storage import history_access, observed_reader
 from gflowd.storage.store import Follower, Store
 
 if TYPE_CHECKING:
     from gflowd.paths import State
-    from gflowd.storage.observed import Observed
+    from gflowd.storage.observed_reader import Observed
 
 Stamp = tuple[int, int, int] | None  # what tells one content of a file from another
 
@@ -41,7 +41,7 @@ class Readings:
         self._standing = Standing()
         self._basis: object = None  # what that was made from, beside the snapshot, and when
         self._at = 0.0
-        self._seen: tuple[Stamp, Observed] = (None, observed.Observed())
+        self._seen: tuple[Stamp, Observed] = (None, observed_reader.Observed())
         self._past: tuple[object, Totals | None] = (None, None)
         self.trouble: str | None = None
 
@@ -82,7 +82,7 @@ class Readings:
         """What this daemon last saw; None if another one wrote the file, or none."""
         stamp = _stamp(self._observed)
         if stamp != self._seen[0]:
-            self._seen = stamp, observed.read(self._state)
+            self._seen = stamp, observed_reader.read(self._state)
         found = self._seen[1]
         return found if found.is_known and found.pid == pid else None
 
@@ -99,7 +99,7 @@ class Readings:
         if not os.path.exists(path):
             return Totals(Tally(), set())
         try:
-            history = past.of(self._state)
+            history = history_access.of(self._state)
             try:
                 return Totals(*history.tally(ended))
             finally:

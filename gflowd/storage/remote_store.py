@@ -8,7 +8,7 @@ import time
 from gflowd.core.errors import Refused, TryAgain
 from gflowd.core.gateway import asking, protocol
 from gflowd.core.job.records import PROVISIONAL
-from gflowd.storage import gate
+from gflowd.storage import gateway_client
 from gflowd.storage.record_log import header_record
 from gflowd.storage.store import HEAD, Follower, may_have
 
@@ -75,7 +75,7 @@ class RemoteCommit:
 def change(store: Store, place: str, decide: Callable[[Any], T], files: Sequence[File] = ()) -> tuple[T, int]:
     """The result of `decide`, which is given a `RemoteCommit`, and what is to be added to provisional ids in it, once
     the gateway at `place` has written what was put. `decide` is called again where what it saw has changed. Raises what
-    it raises, and as `gate.ask`.
+    it raises, and as `gateway_client.ask`.
     """
     deadline = time.monotonic() + store.lock_timeout
     while True:
@@ -85,7 +85,7 @@ def change(store: Store, place: str, decide: Callable[[Any], T], files: Sequence
             return result, 0
         request = asking.commit(os.urandom(16).hex(), commit.seen, files, commit.records, commit.condition)
         _check_size(request, len(commit.records))
-        answer, _ = gate.ask(place, request, store.lock_timeout)
+        answer, _ = gateway_client.ask(place, request, store.lock_timeout)
         if not answer.get("again"):
             return result, answer["first"] - PROVISIONAL if commit.next_id > PROVISIONAL else 0
         if time.monotonic() > deadline:

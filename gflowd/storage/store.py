@@ -82,7 +82,7 @@ class Store:
 
     def read_some(self, ids: Sequence[int]) -> Fold | None:
         """As `read`, but only some jobs and the arrays, at a tenth of the cost; None if not possible."""
-        from gflowd.storage import record_scan
+        from gflowd.storage import record_search
 
         if self.state.is_closed:
             return None
@@ -96,7 +96,7 @@ class Store:
             if header is None or _last_line(fd, size) is None:
                 return None
             self.check_header(header[4])
-            bodies = record_scan.sift(_parts(fd, size), ids)
+            bodies = record_search.sift(_parts(fd, size), ids)
         finally:
             os.close(fd)
         fold = Fold(judged=self.judged)
@@ -141,10 +141,10 @@ class Store:
         return 1 + max([*past, *(int(name) for name in names if name.isdecimal())])
 
     def _greatest_observed_id(self) -> int:
-        from gflowd.storage import observed
+        from gflowd.storage import observed_reader
 
         try:
-            return (observed.read(self.state).next_id or 1) - 1
+            return (observed_reader.read(self.state).next_id or 1) - 1
         except GflowError:
             return 0
 
@@ -251,7 +251,7 @@ class Follower:
 
     def _take_told(self) -> list[Key] | None:
         """As `catch_up`, but of what the gateway lets us see."""
-        from gflowd.storage import gate
+        from gflowd.storage import gateway_client
 
         try:
             found = os.stat(self.store.path)
@@ -263,7 +263,7 @@ class Follower:
         if stamp == self._stamp:
             return []
         assert self.store.state.shared is not None
-        told, data = gate.view(self.store.state.shared.gate)
+        told, data = gateway_client.view(self.store.state.shared.gate)
         self.fold, _ = self.store.fold(data)
         self._told, self._stamp = told, stamp
         return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gflowd.config import notification_targets
 from gflowd.effects import doorbell as bell
-from gflowd.workers.slots import (
+from gflowd.workers.board_slots import (
     CLUSTER_BRIDGE,
     GATEWAY,
     GPU_POLLER,

@@ -17,14 +17,14 @@ from gflowd.core.errors import GflowError
 from gflowd.core.moment import Moment
 from gflowd.effects import doorbell, proc
 from gflowd.workers.board import Board
-from gflowd.workers.slots import Post
+from gflowd.workers.board_slots import Post
 
 if TYPE_CHECKING:
     from gflowd.config.loader import Config
     from gflowd.paths import Runtime, State
     from gflowd.workers import Row
     from gflowd.workers.board import Pulses
-    from gflowd.workers.slots import Slots
+    from gflowd.workers.board_slots import Slots
 
 LONGEST_SLEEP = 10.0  # seconds: a worker with rarer heartbeats would count as hung (children.SILENCE)
 BOARD_LOST = 75  # exit status: not a crash of the worker, the Manager went away

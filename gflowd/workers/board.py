@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from multiprocessing.managers import BaseManager, DictProxy
 from typing import TYPE_CHECKING
 
-from gflowd.workers.slots import Slots
+from gflowd.workers.board_slots import Slots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.context import ForkProcess
 
-    from gflowd.workers.slots import Post
+    from gflowd.workers.board_slots import Post
 
 fork = multiprocessing.get_context("fork")
 

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from gflowd.core.gpu.mean_load import Load
     from gflowd.core.moment import Moment
     from gflowd.effects.gpu.simulated import Driver
-    from gflowd.effects.shared.job_groups import JobGroups
-    from gflowd.effects.shared.logins import Logins
+    from gflowd.effects.shared_mode.job_groups import JobGroups
+    from gflowd.effects.shared_mode.login_gpu_filter import Logins
     from gflowd.workers.base import Wiring
-    from gflowd.workers.slots import Agenda, Slots
+    from gflowd.workers.board_slots import Agenda, Slots
 
 FIRST_RETRY, LONGEST_RETRY = 10.0, 300.0  # seconds
 KEPT = 120.0  # seconds for which a poll holds after the next was due: a driver may kill poller after poller
@@ -41,7 +41,7 @@ def open(wiring: Wiring) -> GpuPoller:  # noqa: A001 -- the workers' protocol
     """The poller, with the configured driver."""
     if wiring.state.shared is None:
         return GpuPoller(_driver(wiring), wiring)
-    from gflowd.effects.shared import job_groups
+    from gflowd.effects.shared_mode import job_groups
 
     groups = job_groups.find(wiring.state.root, by_systemd=wiring.config.shared_launcher == "systemd")
     return GpuPoller(_driver(wiring), wiring, _logins(wiring), groups)
@@ -59,7 +59,7 @@ def _logins(wiring: Wiring) -> Logins | None:
     """Those to be shut out of the GPUs, or let in again."""
     if wiring.config.simulate is not None:
         return None
-    from gflowd.effects.shared.logins import Logins
+    from gflowd.effects.shared_mode.login_gpu_filter import Logins
 
     return Logins(wiring.state.root, shut=wiring.config.shared_enforce_gpus == device_access.EVERYONE)
 

@@ -24,12 +24,12 @@ from gflowd.paths import replace_file
 from gflowd.storage.metrics_input import Readings
 from gflowd.workers import WORKERS, board, wanted
 from gflowd.workers.base import Turn
-from gflowd.workers.slots import Service
+from gflowd.workers.board_slots import Service
 
 if TYPE_CHECKING:
     from gflowd.core.moment import Moment
     from gflowd.workers.base import Wiring
-    from gflowd.workers.slots import Slots
+    from gflowd.workers.board_slots import Slots
 
 INTERVAL = 5.0  # seconds between two writings of the file
 SOON = 1.0  # seconds after which a change is written

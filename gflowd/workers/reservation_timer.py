@@ -12,7 +12,7 @@ from gflowd.workers.base import Turn
 if TYPE_CHECKING:
     from gflowd.core.moment import Moment
     from gflowd.workers.base import Wiring
-    from gflowd.workers.slots import Slots
+    from gflowd.workers.board_slots import Slots
 
 
 def open(_wiring: Wiring) -> ReservationTimer:  # noqa: A001 -- the workers' protocol

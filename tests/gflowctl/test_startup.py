@@ -29,7 +29,7 @@ def test_git_is_looked_at_only_in_a_work_tree(ctl: Ctl) -> None:
     subprocess.run(["git", "init", "-q", ctl.home], check=True, env={"PATH": "/usr/bin:/bin", "HOME": str(ctl.home)})
     within = imported(ctl, "submit", "true")
     assert not within & TOO_DEAR_FOR_SUBMIT
-    readers = {"", ".changes", ".files", ".index", ".objects", ".work_tree"}
+    readers = {"", ".changed_files", ".files", ".index", ".objects", ".work_tree"}
     assert within - plain <= {f"gflowctl.submit.git{name}" for name in readers} | {"struct", "_struct", "zlib", "_sha1"}
 
 

@@ -29,7 +29,7 @@ from gflowd.core.gpu import device_access  # noqa: E402 -- it is beside us, not 
 from gflowd.effects.gpu import device_files  # noqa: E402 -- it is beside us, not installed
 from gflowd.effects.gpu.nvml import Nvml  # noqa: E402 -- it is beside us, not installed
 from gflowd.effects.kernel import cgroups  # noqa: E402 -- it is beside us, not installed
-from gflowd.effects.shared.device_filter import DeviceFilter  # noqa: E402 -- it is beside us, not installed
+from gflowd.effects.shared_mode.device_filter import DeviceFilter  # noqa: E402 -- it is beside us, not installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

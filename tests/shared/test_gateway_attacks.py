@@ -16,7 +16,7 @@ from support.lone_gateway import LoneGateway, submission
 from support.waiting import eventually
 
 from gflowd.core.gateway import protocol
-from gflowd.storage import gate
+from gflowd.storage import gateway_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,7 +122,7 @@ def test_others_are_served_while_one_user_attacks(lone: LoneGateway, attack: Cal
         took = []
         for _ in range(HONEST):
             began = time.monotonic()
-            gate.ask(lone.gate, submission(os.urandom(16).hex()), 20.0)
+            gateway_client.ask(lone.gate, submission(os.urandom(16).hex()), 20.0)
             took.append(time.monotonic() - began)
         took.sort()
         p50, worst = took[HONEST // 2] * 1000, took[-1] * 1000

@@ -15,7 +15,7 @@ from support import depth
 from support.lone_gateway import LoneGateway, submission
 
 from gflowd.core.errors import TryAgain
-from gflowd.storage import gate
+from gflowd.storage import gateway_client
 from gflowd.storage.store import Store
 
 CLIENTS = 64
@@ -50,7 +50,7 @@ class Client(threading.Thread):
             while not self.ended.is_set():
                 self.tries += 1
                 try:
-                    answer, _ = gate.ask(self.gateway.gate, submission(once, count), 0.0)
+                    answer, _ = gateway_client.ask(self.gateway.gate, submission(once, count), 0.0)
                 except TryAgain:
                     time.sleep(0.005)
                     continue

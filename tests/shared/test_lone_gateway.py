@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.lone_gateway import LoneGateway, submission
 
-from gflowd.storage import gate
+from gflowd.storage import gateway_client
 from gflowd.storage.store import Store
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def test_it_serves_the_socket_it_is_given_and_ends_when_nobody_asks(lone: LoneGa
         listener.listen()
         for number in (1, 2):  # those who connect while it is down wait in the queue of the socket
             lone.start((sys.executable, "-c", PASSED, str(listener.fileno())), pass_fds=[listener.fileno()])
-            answer, _ = gate.ask(lone.gate, submission(f"{number:032x}", 2))
+            answer, _ = gateway_client.ask(lone.gate, submission(f"{number:032x}", 2))
             assert answer == {"ok": True, "first": 2 * number - 1}
             assert lone.process is not None
             assert lone.process.wait(60) == 0

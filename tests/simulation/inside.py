@@ -21,10 +21,10 @@ from virtual_jobs import Jobs
 from gflowd import paths
 from gflowd.core.gpu.device import Gpu
 from gflowd.storage import store
-from gflowd.workers import attempts, gpu_poller, reservation_timer
+from gflowd.workers import attempt_processes, gpu_poller, reservation_timer
+from gflowd.workers.board_slots import Post, Slots
 from gflowd.workers.scheduler import gpu_pool
 from gflowd.workers.scheduler import worker as scheduler_worker
-from gflowd.workers.slots import Post, Slots
 from gflowd.workers.timeout_enforcer import memory_watch
 from gflowd.workers.timeout_enforcer import worker as timeout_enforcer
 from gflowd.workers.zombie_detector import worker as zombie_detector
@@ -80,9 +80,9 @@ def virtual(clock: Clock, jobs: Jobs, seen: Processes, hooks: Hooks) -> Iterator
         (os, "fsync", lambda fd: None),
         (gpu_pool, "Claims", Claims),
         (gpu_poller, "processes", seen),
-        (attempts, "processes", seen),
-        (attempts, "jobdir", directories),
-        (attempts, "cgroups", NoGroups),
+        (attempt_processes, "processes", seen),
+        (attempt_processes, "jobdir", directories),
+        (attempt_processes, "cgroups", NoGroups),
         (memory_watch, "processes", seen),
         (memory_watch, "time", SimpleNamespace(monotonic=lambda: clock.mono)),
         (reservation_timer, "ClockWatch", ClockWatch),

@@ -19,7 +19,7 @@ from virtual_gpus import Driver, Looking
 from gflowd.core.moment import Moment
 from gflowd.workers import WORKERS, Row, wanted
 from gflowd.workers.base import Turn
-from gflowd.workers.slots import Post, Slots
+from gflowd.workers.board_slots import Post, Slots
 
 KILL_POINTS = ("commit", "write", "launch", "post")  # of a scheduler: ahead of the first three, after all was done
 SOON = 1.5  # seconds: the observer writes once a second

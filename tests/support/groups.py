@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gflowd.effects.kernel import cgroups
-from gflowd.effects.shared import device_filter
+from gflowd.effects.shared_mode import device_filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,12 +8,12 @@ import pwd
 import time
 from typing import Any
 
+from gflowd.core.admission.judge import KINDS, judge
+from gflowd.core.admission.known_jobs import KnownJobs
+from gflowd.core.admission.peer import Peer
+from gflowd.core.admission.policy import OF_ONE_USER
 from gflowd.core.errors import Refused
 from gflowd.core.job.records import PROVISIONAL
-from gflowd.core.judging.judge import KINDS, judge
-from gflowd.core.judging.peer import Peer
-from gflowd.core.judging.policy import OF_ONE_USER
-from gflowd.core.judging.standing import Standing
 from gflowd.core.request.validation import Limits
 from gflowd.storage import history_queries
 from gflowd.storage.history import History
@@ -73,7 +73,7 @@ def _judge(commit: Commit, put: list[Any], first: int) -> None:
         return found[0] if found else None
 
     try:
-        made = judge(asked, Standing(fold), peer, OF_ONE_USER, Limits(), first, time.time(), None, past)
+        made = judge(asked, KnownJobs(fold), peer, OF_ONE_USER, Limits(), first, time.time(), None, past)
     except Refused as error:
         raise AssertionError(f"the judge refuses {asked}: {error}") from error
     for (kind, key, value), (_, given, wanted) in zip(made, put, strict=True):

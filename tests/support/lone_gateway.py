@@ -15,7 +15,7 @@ from gflowd.core.job import codec
 from gflowd.core.job.model import Spec
 from gflowd.core.job.records import PROVISIONAL
 from gflowd.paths import State
-from gflowd.storage import gate
+from gflowd.storage import gateway_client
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class LoneGateway:
     def is_up(self) -> bool:
         """Whether it answers."""
         try:
-            return gate.ask(self.gate, asking.relay(), 0.0)[0] == {"ok": True}
+            return gateway_client.ask(self.gate, asking.relay(), 0.0)[0] == {"ok": True}
         except Exception:
             return False
 

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
+from gflowd.core.admission import wish_rules
+from gflowd.core.admission.peer import Peer
+from gflowd.core.admission.policy import Policy
 from gflowd.core.errors import Refused
 from gflowd.core.job import codec
 from gflowd.core.job.records import KINDS, PROVISIONAL, RESERVATION, SPEC, WISH
-from gflowd.core.judging import wish_rules
-from gflowd.core.judging.peer import Peer
-from gflowd.core.judging.policy import Policy
 from gflowd.core.request.validation import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gflowd.core.judging.standing import Standing
+    from gflowd.core.admission.known_jobs import KnownJobs
 
 PEERS = [Peer(1001, "ada"), Peer(1002, "bob"), Peer(1003, "op", is_operator=True)]
 POLICY = Policy(reserve="everyone", max_jobs_per_user=12, notify_urls=True)
@@ -118,7 +118,7 @@ ACTS = [
 class Requests(RuleBasedStateMachine):
     """Three users ask, of whatever there is by then. Subclasses say what that is, and `ask` for it."""
 
-    def standing(self) -> Standing:
+    def known(self) -> KnownJobs:
         """Of the records that there are."""
         raise NotImplementedError
 
@@ -135,7 +135,7 @@ class Requests(RuleBasedStateMachine):
         raise NotImplementedError
 
     def _of(self, kind: str) -> Mapping[Any, Any]:
-        return self.standing().records.of(kind)
+        return self.known().records.of(kind)
 
     @rule(peer=ASKERS, some=st.lists(SOME, min_size=1, max_size=3), needs=st.none() | NEEDS, mode=MODES,
           family=st.none() | FAMILIES, is_odd=RARELY, odd=ODD_FAMILIES, held=RARELY)  # fmt: skip
@@ -172,10 +172,10 @@ class Requests(RuleBasedStateMachine):
     @rule(peer=ASKERS, place=PLACES, act=st.sampled_from(ACTS))
     def act(self, peer: Peer, place: int, act: Any) -> None:
         """As gflowctl does: what the rules make of the present wish is what may be asked for."""
-        job_id, standing = self._id(place), self.standing()
-        if not standing.knows(job_id):
+        job_id, known = self._id(place), self.known()
+        if not known.knows(job_id):
             return
-        job = standing.job(job_id)
+        job = known.job(job_id)
         try:
             wanted = act(job, self.now())
         except Refused:

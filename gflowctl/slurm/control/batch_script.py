@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from gflowctl.output import render
-from gflowctl.slurm.control import changes
+from gflowctl.slurm.control import job_control
 from gflowctl.view import jobs, kept_submission, views
 from gflowd.core.errors import Refused
 
@@ -26,8 +26,8 @@ def run(words: Sequence[str], context: Context) -> int:
         raise Refused(f"invalid arguments: scontrol write {WHAT} JOBID [FILE|-]")
     view = views.View(context, context.store.read())
     try:
-        (job_id, *_) = changes.meant(view, words[1], which=None)
-    except changes.Unknown as error:
+        (job_id, *_) = job_control.meant(view, words[1], which=None)
+    except job_control.Unknown as error:
         raise Refused(f"job script retrieval failed: {error}") from None
     job = view.job(job_id)
     content = script(context, job)

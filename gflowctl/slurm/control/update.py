@@ -5,7 +5,7 @@ from __future__ import annotations
 from gflowctl.change import spec_changes
 from gflowctl.commands import update
 from gflowctl.output import render
-from gflowctl.slurm.control import changes
+from gflowctl.slurm.control import job_control
 from gflowctl.view import views
 from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused
@@ -32,11 +32,11 @@ def run(words: Sequence[str], context: Context) -> int:
     for note in asked.notes:
         render.note(note)
     status = 0
-    named = changes.by_name(asked.name, context) if asked.name is not None else array_ids.split(asked.jobs)
+    named = job_control.by_name(asked.name, context) if asked.name is not None else array_ids.split(asked.jobs)
     for word in named:
         try:
             status = max(status, _update(word, asked, context))
-        except changes.Unknown as error:
+        except job_control.Unknown as error:
             render.say(f"{error} for job {word}")
             status = 1
         except Refused as error:
@@ -49,7 +49,7 @@ def run(words: Sequence[str], context: Context) -> int:
 
 def _update(word: str, asked: Update, context: Context) -> int:
     view = views.View(context, context.store.read())
-    ids = changes.meant(view, word)
+    ids = job_control.meant(view, word)
     argv = list(asked.argv)
     if asked.minutes:
         limit = view.job(ids[0]).spec.time_limit
@@ -60,4 +60,4 @@ def _update(word: str, asked: Update, context: Context) -> int:
         parser = command_line.Parser(prog="scontrol", write=render.write)
         update.configure(parser)
         spec_changes.commit(parser.parse_args([*argv, word]), context)
-    return changes.hold([word], context) if asked.holds else 0
+    return job_control.hold([word], context) if asked.holds else 0

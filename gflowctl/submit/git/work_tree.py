@@ -90,7 +90,7 @@ def _state(top: str, git: str, clock: Callable[[], float], deadline: float, dept
     except BROKEN:
         return GitState()
     try:
-        from gflowctl.submit.git import changes
+        from gflowctl.submit.git import changed_files
 
         def submodule(path: bytes) -> GitState | None:
             """The state of a submodule; None where it is not checked out."""
@@ -100,7 +100,9 @@ def _state(top: str, git: str, clock: Callable[[], float], deadline: float, dept
                 return GitState()
             return None if own is None else _state(inner, own, clock, deadline, depth + 1)
 
-        dirty = changes.are_there(changes.Tree(top, git, shared, commit, submodule), lambda: clock() >= deadline)
+        dirty = changed_files.are_there(
+            changed_files.Tree(top, git, shared, commit, submodule), lambda: clock() >= deadline
+        )
     except BROKEN:
         dirty = None
     short = None if branch is None else branch.removeprefix(b"refs/heads/").decode(errors="replace")

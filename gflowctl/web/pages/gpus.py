@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gflowctl.view.views import View
     from gflowctl.web.gpu_samples import GpuSamples
     from gflowd.core.job.model import Job
-    from gflowd.storage.observed import SeenGpu
+    from gflowd.storage.observed_reader import SeenGpu
 
 RANGES = {"1h": 3600, "6h": 6 * 3600, "24h": 86400, "7d": 7 * 86400}
 USUAL = "6h"

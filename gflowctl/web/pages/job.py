@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gflowctl.machine import explanations, job_details
-from gflowctl.output import used
+from gflowctl.output import resource_usage
 from gflowctl.view import jobs, kept_submission
 from gflowctl.view import reasons as why_jobs
 from gflowctl.web import log_pieces
@@ -105,7 +105,7 @@ def _attempts(view: View, job: Job) -> list[dict[str, Any]]:
                 "began": "" if began is None else view.clock.near(began, view.now, seconds=True),
                 "ended": "" if ended is None else view.clock.near(ended, view.now, seconds=True),
                 "took": "" if began is None or ended is None else durations.clock(ended - began),
-                "used": "" if past is None else used.brief(past.used), "has_log": began is not None,
+                "used": "" if past is None else resource_usage.brief(past.used), "has_log": began is not None,
             }
         )  # fmt: skip
     return found

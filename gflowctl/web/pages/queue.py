@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from gflowctl.output import descriptions, tally
+from gflowctl.output import descriptions, job_counts
 from gflowctl.output.columns import FIELDS
 from gflowctl.view import folding, jobs, views
 from gflowctl.view import reasons as why_jobs
@@ -106,14 +106,14 @@ def build(view: View, query: Query) -> Page:
 
 def _counts(view: View) -> list[tuple[str, int]]:
     numbers = views.numbers(view, [job_id for job_id in view.ids() if not view.has_ended(job_id)])
-    return [(state, numbers[state]) for state in tally.ORDER if state not in ENDED_STATES and numbers.get(state)]
+    return [(state, numbers[state]) for state in job_counts.ORDER if state not in ENDED_STATES and numbers.get(state)]
 
 
 def machine(view: View) -> dict[str, Any]:
     """The GPUs, CPUs and memory at a glance."""
     seen = view.observed
     return {
-        "gpus": [gpus.brief(view, gpu) for gpu in seen.gpus], "busy": tally.busy(seen.gpus),
+        "gpus": [gpus.brief(view, gpu) for gpu in seen.gpus], "busy": job_counts.busy(seen.gpus),
         "cpus": seen.cpus, "used_cpus": seen.used_cpus or 0,
         "memory": None if seen.memory_mb is None else memory.about(seen.memory_mb),
         "used_memory": memory.about(seen.used_memory_mb or 0),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gflowd.core.cluster import states
-from gflowd.core.cluster.sight import Nodes
+from gflowd.core.cluster.remote_observations import Nodes
 from gflowd.core.cluster.states import Seen
 from gflowd.core.cluster.submission import MARK
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gflowd.core.cluster.clusters import Cluster
+    from gflowd.core.cluster.cluster_settings import Cluster
 
 SHELLS = ("ssh", "gsissh", "autossh", "sshpass")  # they give what they are told to a shell, with blanks between
 PARTITIONS = ("sinfo", "--noheader", "--format=%R|%a|%D|%t|%c|%m|%l|%G")

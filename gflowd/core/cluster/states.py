@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gflowd.core.cluster.sight import ENDING, OVER, RUNNING, SUSPENDED, WAITING, End, Sight
+from gflowd.core.cluster.remote_observations import ENDING, OVER, RUNNING, SUSPENDED, WAITING, End, Sight
 from gflowd.core.execution import transitions
 from gflowd.core.job import reasons
 from gflowd.core.job.model import CANCELLED, FAILED, TIMEOUT, Identity, Started

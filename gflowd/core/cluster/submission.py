@@ -17,8 +17,8 @@ from gflowd.core.syntax import signal_names
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gflowd.core.cluster.clusters import Cluster
-    from gflowd.core.cluster.sight import Offer
+    from gflowd.core.cluster.cluster_settings import Cluster
+    from gflowd.core.cluster.remote_observations import Offer
     from gflowd.core.job.model import EarlySignal, Job, Spec
 
 MARK = "gflow"  # a mark begins so, and stands where sbatch has a comment

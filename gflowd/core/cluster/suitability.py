@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gflowd.core.cluster.clusters import Cluster
-    from gflowd.core.cluster.sight import Nodes, Offer
+    from gflowd.core.cluster.cluster_settings import Cluster
+    from gflowd.core.cluster.remote_observations import Nodes, Offer
     from gflowd.core.job.model import Spec
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gflowd.core.events import kinds
-from gflowd.core.events.told import (
+from gflowd.core.events.told_events import (
     ENDED,
     HELD,
     NOT_STARTED,
@@ -23,7 +23,7 @@ from gflowd.core.events.told import (
     UNSTARTED,
     Mark,
     Submitted,
-    Told,
+    ToldEvents,
     mark,
 )
 from gflowd.core.execution import output_files
@@ -86,7 +86,7 @@ class Untold:
         self.whole = False
 
 
-def derive(facts: JobFacts, told: Told, untold: Untold, wall: float) -> list[Event]:
+def derive(facts: JobFacts, told: ToldEvents, untold: Untold, wall: float) -> list[Event]:
     """The events about what is untold, in the order of their times; those of a job stay in their own."""
     specs: Iterable[int] = facts.specs if untold.whole else untold.specs
     jobs: Iterable[int] = facts.wishes.keys() | facts.phases.keys() if untold.whole else untold.jobs
@@ -96,7 +96,7 @@ def derive(facts: JobFacts, told: Told, untold: Untold, wall: float) -> list[Eve
     return [event for _, event in sorted(found, key=lambda each: each[0])]
 
 
-def gone(facts: JobFacts, told: Told, untold: Untold) -> tuple[list[int], list[int]]:
+def gone(facts: JobFacts, told: ToldEvents, untold: Untold) -> tuple[list[int], list[int]]:
     """The specs and jobs that were told of and have left the snapshot."""
     specs: Iterable[int] = told.specs if untold.whole else untold.specs
     jobs: Iterable[int] = told.jobs if untold.whole else untold.jobs
@@ -125,9 +125,9 @@ def digest(spec: Raw, limit: Raw | None) -> int:
     return zlib.crc32(repr((fields, limit)).encode("utf-8", "surrogatepass"))
 
 
-def all_told(facts: JobFacts) -> Told:
+def all_told(facts: JobFacts) -> ToldEvents:
     """As if all that is now had been told: where it is not known what was."""
-    told = Told()
+    told = ToldEvents()
     for spec_id, raw in facts.specs.items():
         family = raw.get("family")
         count = 1 if family is None else arrays.size(arrays.from_json(family))
@@ -140,7 +140,7 @@ def all_told(facts: JobFacts) -> Told:
 class _News:
     """One derivation: `of_spec` first, then `of_job`. Events come with the time by which they are sorted."""
 
-    def __init__(self, facts: JobFacts, told: Told, wall: float, *, whole: bool) -> None:
+    def __init__(self, facts: JobFacts, told: ToldEvents, wall: float, *, whole: bool) -> None:
         self._facts = facts
         self._told = told
         self._wall = wall

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gflowd.core.events import kinds
-from gflowd.core.events.machine_told import GpuMark, ReservationMark
+from gflowd.core.events.told_machine_events import GpuMark, ReservationMark
 from gflowd.core.planning import reservations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from gflowd.core.events.kinds import Event
-    from gflowd.core.events.machine_told import MachineTold
+    from gflowd.core.events.told_machine_events import ToldMachineEvents
     from gflowd.core.gpu.admin_state import AdminState
     from gflowd.core.gpu.device import Gpu
     from gflowd.core.planning.reservations import Reservation, Window
@@ -42,7 +42,7 @@ class Daemon:
     processes: Sequence[Process] = ()
 
 
-def of_daemon(daemon: Daemon, told: MachineTold, wall: float) -> Iterator[Event]:
+def of_daemon(daemon: Daemon, told: ToldMachineEvents, wall: float) -> Iterator[Event]:
     """That it started, and which of its processes were started again."""
     restarts = told.restarts
     if told.instance != daemon.instance:
@@ -64,7 +64,7 @@ def of_end(daemon: Daemon, wall: float) -> Event:
     return {"at": wall, "kind": kinds.DAEMON_STOPPED, "pid": daemon.pid, "version": daemon.version}
 
 
-def of_gpus(gpus: Sequence[Gpu], admin: AdminState, told: MachineTold, wall: float) -> Iterator[Event]:
+def of_gpus(gpus: Sequence[Gpu], admin: AdminState, told: ToldMachineEvents, wall: float) -> Iterator[Event]:
     """What changed since; `gpus` are all that there are."""
     now = {gpu.uuid: gpu for gpu in gpus}
     for uuid, mark in told.gpus.items():
@@ -90,7 +90,7 @@ def of_gpus(gpus: Sequence[Gpu], admin: AdminState, told: MachineTold, wall: flo
 
 
 def of_reservations(
-    records: Mapping[int, Raw], windows: Sequence[Window], told: MachineTold, wall: float
+    records: Mapping[int, Raw], windows: Sequence[Window], told: ToldMachineEvents, wall: float
 ) -> Iterator[Event]:
     """What changed since. `windows`: the present or else the next one of each that is not over, at the time `wall`.
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
-from gflowd.core.accounting import tally as totals
-from gflowd.core.accounting.tally import ENDS, GPU_TIME, SECOND, Spread, Tally
+from gflowd.core.accounting import ended_totals as totals
+from gflowd.core.accounting.ended_totals import ENDS, GPU_TIME, SECOND, Spread, Tally
 from gflowd.core.job.model import ENDED_STATES, STATES
-from gflowd.core.metrics import catalogue, meter
+from gflowd.core.metrics import catalogue, duration_meter
 from gflowd.core.metrics.unended_jobs import LiveJob, Standing
 
 if TYPE_CHECKING:
@@ -114,7 +114,11 @@ def _daemon(values: Values) -> Samples:
         for part, trouble in seen.troubles.items():
             yield "gflow_trouble", (part,), float(trouble is not None)
         for name, told in seen.meters.items():
-            yield f"gflow_{name}_seconds", (), Histogram(meter.BOUNDS, tuple(accumulate(told["counts"])), told["total"])
+            yield (
+                f"gflow_{name}_seconds",
+                (),
+                Histogram(duration_meter.BOUNDS, tuple(accumulate(told["counts"])), told["total"]),
+            )
 
 
 def _jobs(values: Values) -> Samples:

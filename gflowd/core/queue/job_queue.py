@@ -15,8 +15,8 @@ from gflowd.core.job.dependencies import ALL
 from gflowd.core.job.model import AUTO, Ended, Job, Queued, Spec
 from gflowd.core.job.records import has_ended, is_over
 from gflowd.core.job.whole_machine import resolved
+from gflowd.core.queue.archived_jobs import Archive
 from gflowd.core.queue.array_limits import ArrayLimits
-from gflowd.core.queue.left_jobs import Archive
 from gflowd.core.queue.order import PriorityOrder, Seat, Walker
 from gflowd.core.queue.pending import PendingJobs
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from gflowd.core.job.array_index import ArrayIndex
     from gflowd.core.job.dependencies import Dependency, Needs
     from gflowd.core.job.model import Job
+    from gflowd.core.queue.archived_jobs import Archive
     from gflowd.core.queue.job_records import JobRecords
-    from gflowd.core.queue.left_jobs import Archive
 
 
 class PendingJobs:

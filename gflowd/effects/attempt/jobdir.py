@@ -6,7 +6,7 @@ reason why it was not even tried), `used` (what the shell knows of the CPU time 
 group counted; there from the beginning, as the room for a last word on a full disk), `log`, `log.end`, `out` and `err`
 (named pipes, read by the process that copies them to files), `stop.<signal>`.
 
-Of a daemon for many users the marks and `job.sh` are in root's part, the others in the user's: `effects.shared`.
+Of a daemon for many users the marks and `job.sh` are in root's part, the others in the user's: `effects.shared_mode`.
 """
 
 from __future__ import annotations

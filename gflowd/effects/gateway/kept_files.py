@@ -11,7 +11,7 @@ import time
 
 from gflowd import paths
 from gflowd.core.errors import Refused, SystemFailed
-from gflowd.effects.shared import user_files
+from gflowd.effects.shared_mode import user_files
 
 MODES = {"env": 0o400, "scripts": 0o500}
 OWN = 0o700

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 
 from gflowd.core.errors import Refused
-from gflowd.effects.shared import account
+from gflowd.effects.shared_mode import account
 
 SO_PEERGROUPS = 59  # socket(7); Python has no name for it
 MOST_GROUPS = 1024  # bytes that `getsockopt` takes in Python

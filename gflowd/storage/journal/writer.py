@@ -16,7 +16,7 @@ import orjson
 
 from gflowd import paths
 from gflowd.core.errors import Refused
-from gflowd.core.events.told import Told, restored
+from gflowd.core.events.told_events import ToldEvents, restored
 from gflowd.storage.journal import lines
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Writer:
     """
 
     def __init__(self, state: paths.State, keep: int, generation: int) -> None:
-        self.told = Told()
+        self.told = ToldEvents()
         self.is_lost = True
         self._state = state
         self._path, self._older = state.path(lines.CURRENT), state.path(lines.OLDER)
@@ -49,7 +49,7 @@ class Writer:
         self._generation = generation if self.last is None else max(generation, self.last[0] + 1)
         self._number = 0
 
-    def begin(self, told: Told, after: Id | None) -> None:
+    def begin(self, told: ToldEvents, after: Id | None) -> None:
         """Begins another file, for which all this has been told, the last by the event `after` if that is known. Raises
         OSError or `Refused`.
         """

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from gflowd import log
 from gflowd.core.cluster import batches, sbatch_errors, submission
-from gflowd.core.cluster.throttles import HELD
+from gflowd.core.cluster.array_throttles import HELD
 from gflowd.core.errors import GflowError
 from gflowd.effects.cluster.intents import ALONE, Intent
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from gflowd.core.cluster.batches import Batch
-    from gflowd.core.cluster.clusters import Cluster
-    from gflowd.core.cluster.sight import Offer
+    from gflowd.core.cluster.cluster_settings import Cluster
+    from gflowd.core.cluster.remote_observations import Offer
     from gflowd.core.execution.observations import Key, LiveJob
     from gflowd.core.moment import Moment
     from gflowd.effects.cluster.call import Call

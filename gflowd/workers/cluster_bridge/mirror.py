@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gflowd.core.cluster import listing, states
-from gflowd.core.cluster.sight import RUNNING, WAITING, Offer, Sight
+from gflowd.core.cluster.remote_observations import RUNNING, WAITING, Offer, Sight
 from gflowd.effects.cluster import attempt_files
 from gflowd.effects.cluster.intents import ALONE
 from gflowd.workers.cluster_bridge.accounting import Accounting
@@ -22,7 +22,7 @@ from gflowd.workers.cluster_bridge.throttling import Throttling
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gflowd.core.cluster.clusters import Cluster
+    from gflowd.core.cluster.cluster_settings import Cluster
     from gflowd.core.cluster.listing import Row
     from gflowd.core.execution.observations import Key, LiveJob, Observation
     from gflowd.core.moment import Moment

@@ -10,7 +10,7 @@ from gflowd.effects.cluster.call import Call
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gflowd.core.cluster.clusters import Cluster
+    from gflowd.core.cluster.cluster_settings import Cluster
 
 
 class Programs:

@@ -21,7 +21,7 @@ from gflowd.workers.scheduler.launching.job_setup import JobSetup
 if TYPE_CHECKING:
     from gflowd.core.execution.observations import Key
     from gflowd.core.job.model import Job, Run, Spec
-    from gflowd.effects.shared.account import Account
+    from gflowd.effects.shared_mode.account import Account
     from gflowd.paths import Runtime
 
 READABLE, EXECUTABLE = 0o600, 0o700

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gflowd.core.cluster import throttles
+from gflowd.core.cluster import array_throttles
 from gflowd.effects.cluster.intents import ALONE
 from gflowd.workers.cluster_bridge.handover import GIVEN, NEW
 
@@ -57,9 +57,9 @@ class Throttling:
             told, alone = intent.throttle, ALONE in intent.members
             self._telling = intent, share
             self._unsure.add(name)
-            if share == throttles.HELD:  # known before it is so: what may be held has to be released
+            if share == array_throttles.HELD:  # known before it is so: what may be held has to be released
                 self._handover.throttled(intent, share)
-            self._orders = list(throttles.orders(intent.cluster_id or "", told, share, alone=alone))
+            self._orders = list(array_throttles.orders(intent.cluster_id or "", told, share, alone=alone))
         self._call = self._programs.call(self._orders.pop(0), now.mono)
 
     def _hear(self, now: Moment) -> None:
@@ -68,7 +68,7 @@ class Throttling:
             return
         self._call = None
         intent, share = self._telling
-        if not throttles.is_told(answer.status, answer.complaint):
+        if not array_throttles.is_told(answer.status, answer.complaint):
             wait = self._again.get(intent.batch, (0.0, AGAIN))[1]
             self._again[intent.batch] = now.mono + wait, min(LONGEST, wait * 2)
             self._telling, self._orders = None, []
@@ -85,19 +85,19 @@ class Throttling:
                 (job.throttle for each in batches for key in each.members.values() if (job := live.get(key))), None
             )
             sizes = [len(each.members) for each in batches]
-            for intent, size, share in zip(batches, sizes, throttles.shares(limit, sizes), strict=True):
+            for intent, size, share in zip(batches, sizes, array_throttles.shares(limit, sizes), strict=True):
                 self._note(intent, size, share)
         self._again = {name: when for name, when in self._again.items() if name in self._wanted}
         self._unsure &= self._handover.intents.keys()
 
     def _note(self, intent: Intent, size: int, share: int | None) -> None:
-        if ALONE in intent.members and share != throttles.HELD:
+        if ALONE in intent.members and share != array_throttles.HELD:
             share = None
         state = self._handover.state[intent.batch]
         if state == NEW:
             intent.throttle = share
         elif state == GIVEN and not (
-            throttles.is_kept(size, intent.throttle, share) and intent.batch not in self._unsure
+            array_throttles.is_kept(size, intent.throttle, share) and intent.batch not in self._unsure
         ):
             self._wanted[intent.batch] = share
 

@@ -11,8 +11,8 @@ import secrets
 from typing import TYPE_CHECKING
 
 from gflowd import log, paths
-from gflowd.core.cluster.sight import Sights
-from gflowd.core.cluster.state_names import BATCHES, DIRECTORY, IS_STATE_ID, RESTORED, STATE_ID
+from gflowd.core.cluster.directory_names import BATCHES, DIRECTORY, IS_STATE_ID, RESTORED, STATE_ID
+from gflowd.core.cluster.remote_observations import Sights
 from gflowd.effects.cluster.intents import Intents
 from gflowd.effects.cluster.reach import Reach
 from gflowd.workers.base import Turn
@@ -22,11 +22,11 @@ from gflowd.workers.cluster_bridge.remote_setup import RemoteSetup
 from gflowd.workers.cluster_bridge.upkeep import Upkeep
 
 if TYPE_CHECKING:
-    from gflowd.core.cluster.sight import Sight
+    from gflowd.core.cluster.remote_observations import Sight
     from gflowd.core.execution.observations import Key, LiveJob
     from gflowd.core.moment import Moment
     from gflowd.workers.base import Wiring
-    from gflowd.workers.slots import Slots
+    from gflowd.workers.board_slots import Slots
 
 
 def open(wiring: Wiring) -> Bridge:  # noqa: A001 -- the workers' protocol

@@ -21,15 +21,15 @@ from gflowd.core.errors import BadUsage, GflowError, SystemFailed, TryAgain
 from gflowd.core.gateway import protocol, requests
 from gflowd.core.gateway.protocol import Malformed, Reader
 from gflowd.effects.gateway import kept_files
-from gflowd.workers.gateway.rounds import Asked
+from gflowd.workers.gateway.group_commit import Asked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gflowd.effects.gateway.peers import Asker, Peers
-    from gflowd.workers.gateway.past import Past
-    from gflowd.workers.gateway.rounds import Rounds
-    from gflowd.workers.gateway.views import Views
+    from gflowd.workers.gateway.group_commit import GroupCommit
+    from gflowd.workers.gateway.history_answers import HistoryAnswers
+    from gflowd.workers.gateway.visible_snapshot import VisibleSnapshot
 
 MODE = 0o666  # of the socket: who connects is known by the kernel's word
 BACKLOG = 256  # those who connect all the time would fill a longer line, in which others then wait
@@ -75,9 +75,15 @@ class Server:
     """Mutable: the connections and what they may still take."""
 
     def __init__(
-        self, listener: socket.socket, rounds: Rounds, views: Views, past: Past, peers: Peers, limits: Limits
+        self,
+        listener: socket.socket,
+        group_commit: GroupCommit,
+        views: VisibleSnapshot,
+        past: HistoryAnswers,
+        peers: Peers,
+        limits: Limits,
     ) -> None:
-        self.rounds = rounds
+        self.group_commit = group_commit
         self.limits = limits
         self._listener, self._views, self._past, self._peers = listener, views, past, peers
         self._connections: dict[int, _Connection] = {}  # by descriptor
@@ -254,7 +260,7 @@ class Server:
             except GflowError as error:
                 self._finish(connection, requests.failed(error))
         if commits:
-            self.rounds.run([asked for _, asked in commits])
+            self.group_commit.run([asked for _, asked in commits])
             for connection, asked in commits:
                 assert asked.answer is not None
                 self._finish(connection, asked.answer)
@@ -268,7 +274,7 @@ class Server:
             self._epoll.register(pidfd, select.EPOLLIN)
             self._drop(connection)
         else:
-            kept_files.relays(self.rounds.state, connection.asker.uid)
+            kept_files.relays(self.group_commit.state, connection.asker.uid)
             self._finish(connection, {"ok": True})
 
     def _finish(self, connection: _Connection, head: dict[str, Any], tail: bytes = b"") -> None:

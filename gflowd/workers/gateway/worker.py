@@ -14,12 +14,12 @@ from gflowd.core.errors import SystemFailed
 from gflowd.effects.gateway.kept_files import Keeper
 from gflowd.effects.gateway.peers import Peers
 from gflowd.workers.base import Turn
-from gflowd.workers.gateway.court import CourtOfLaw
-from gflowd.workers.gateway.past import Past
-from gflowd.workers.gateway.rounds import Rounds
+from gflowd.workers.board_slots import Service
+from gflowd.workers.gateway.admission import Admission
+from gflowd.workers.gateway.group_commit import GroupCommit
+from gflowd.workers.gateway.history_answers import HistoryAnswers
 from gflowd.workers.gateway.server import Limits, Server, listen
-from gflowd.workers.gateway.views import Views
-from gflowd.workers.slots import Service
+from gflowd.workers.gateway.visible_snapshot import VisibleSnapshot
 
 if TYPE_CHECKING:
     import socket
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gflowd.core.moment import Moment
     from gflowd.paths import Runtime, State
     from gflowd.workers.base import Wiring
-    from gflowd.workers.slots import Slots
+    from gflowd.workers.board_slots import Slots
 
 NICE = -10
 BUSY_FOR = 1.0  # seconds of requests without a pause, after which it shows that it is alive
@@ -54,12 +54,19 @@ class Gateway:
 
     def __init__(self, state: State, runtime: Runtime, config: Config, listener: socket.socket) -> None:
         peers = Peers()
-        self._court = CourtOfLaw(state, config, peers)
+        self._admission = Admission(state, config, peers)
         keeper = Keeper(state, config.shared_max_kept_per_user, config.shared_max_script)
-        self._rounds = Rounds(state, runtime.bell, keeper, self._court)
-        may = self._court.may_see_all
+        self._group_commit = GroupCommit(state, runtime.bell, keeper, self._admission)
+        may = self._admission.may_see_all
         limits = Limits(config.shared_max_connections, config.shared_max_connections_per_user)
-        self._server = Server(listener, self._rounds, Views(self._rounds, may), Past(state.history, may), peers, limits)
+        self._server = Server(
+            listener,
+            self._group_commit,
+            VisibleSnapshot(self._group_commit, may),
+            HistoryAnswers(state.history, may),
+            peers,
+            limits,
+        )
 
     @property
     def descriptor(self) -> int:
@@ -88,4 +95,4 @@ class Gateway:
     def close(self) -> None:
         """Hangs up. Those who wait for an answer ask the next gateway."""
         self._server.close()
-        self._rounds.close()
+        self._group_commit.close()

@@ -18,17 +18,17 @@ from gflowd.storage import history
 from gflowd.storage.journal.reader import Reader
 from gflowd.storage.outbox import Outbox, OutboxFailed
 from gflowd.workers.base import Turn
+from gflowd.workers.board_slots import Service
 from gflowd.workers.notifier import delivery, intake
 from gflowd.workers.notifier.couriers import Courier
-from gflowd.workers.slots import Service
 
 if TYPE_CHECKING:
     from gflowd.core.moment import Moment
     from gflowd.storage.outbox import Waiting
     from gflowd.workers.base import Wiring
+    from gflowd.workers.board_slots import Slots
     from gflowd.workers.notifier.couriers import Report
     from gflowd.workers.notifier.delivery import Way
-    from gflowd.workers.slots import Slots
 
 LINGER = 60.0  # seconds without anything to do before it rests
 FRESH = 3600.0  # seconds: without an outbox, what is older has been told, or was not asked for

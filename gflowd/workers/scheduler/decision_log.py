@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gflowd.core.moment import Moment
     from gflowd.core.planning.backfill import Look, Plan
     from gflowd.core.queue.job_queue import JobQueue
-    from gflowd.workers.scheduler.observed_file import Status
+    from gflowd.workers.scheduler.observed_writer import Status
 
 MOST = 100  # jobs whose new reasons are logged at a time
 _FOR_ROOM = (reasons.RESOURCES, reasons.RESERVATION, reasons.PRIORITY, reasons.GPU_UNAVAILABLE)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gflowd.core.job.model import Job, Run
     from gflowd.core.moment import Moment
     from gflowd.core.planning.reservations import Window
-    from gflowd.workers.slots import Slots
+    from gflowd.workers.board_slots import Slots
 
 DOUBT = 120.0  # seconds for which a missing GPU is expected back, and no new promise is made
 

@@ -17,7 +17,7 @@ from gflowd.core.execution.grace import grace
 from gflowd.core.gpu import allocation, nvml_codes
 from gflowd.core.job import reasons
 from gflowd.core.job.model import AUTO, Ended, Job, Phase, Queued, Run, Running, Starting, Stopping, Suspended
-from gflowd.core.planning import backfill, continuation, forecast, promises
+from gflowd.core.planning import backfill, forecast, promises, unsuspension
 from gflowd.core.planning.backfill import LATE, Plan, Promise, Rules
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.occupancy import OVERDUE, Hold, Occupancy, hold
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from gflowd.core.planning.reservation_calendar import ReservationCalendar
     from gflowd.core.planning.reservations import Window
     from gflowd.core.queue.job_queue import JobQueue
-    from gflowd.workers.slots import Slots
+    from gflowd.workers.board_slots import Slots
 
 Changes = dict[int, tuple[Phase, ...]]  # the phases that a job goes through now, in order
 EXPECTED = 50  # jobs whose expected start is computed
@@ -321,7 +321,7 @@ class Planner:
         assert job.run is not None
         length = job_queue.runtimes.length(job)
         certain = isinstance(job.phase, Stopping) or (length.is_certain and not isinstance(job.phase, Suspended))
-        spec = job.spec.replace(cpus=cpus) if (cpus := continuation.claimed_cpus(job)) != job.spec.cpus else job.spec
+        spec = job.spec.replace(cpus=cpus) if (cpus := unsuspension.claimed_cpus(job)) != job.spec.cpus else job.spec
         return hold(spec, self._pool.places(job.run), now.wall + self._left(job, length, now), certain=certain)
 
     def _left(self, job: Job, length: runtimes.Length, now: Moment) -> float:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gflowd import log
 from gflowd.core.accounting import runtimes
-from gflowd.core.execution import series
+from gflowd.core.execution import recurring_series
 from gflowd.core.job import codec
 from gflowd.core.job.model import Ended, Job, Phase, Queued, Running, Starting, Stopping, Suspended
 from gflowd.core.job.records import ATTEMPT, PHASE, PROMISE, RUNS, SPEC, USAGE
@@ -67,7 +67,7 @@ class Recorder:
     ) -> None:
         """Adds the next run of a series."""
         job = self._state.job_queue.queued.get(job_id)
-        spec = None if job is None else series.following(job, phases)
+        spec = None if job is None else recurring_series.following(job, phases)
         if spec is not None:
             following = allocate()
             put(SPEC, following, codec.encode(spec))

@@ -13,9 +13,9 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from gflowd import log
-from gflowd.core.cluster import course
+from gflowd.core.cluster import remote_transitions
 from gflowd.core.errors import SystemFailed, TryAgain
-from gflowd.core.execution import series, transitions
+from gflowd.core.execution import recurring_series, transitions
 from gflowd.core.execution.observations import live_job
 from gflowd.core.gpu import device_access
 from gflowd.core.job import reasons
@@ -28,19 +28,19 @@ from gflowd.effects.doorbell import POLL
 from gflowd.storage.lock import Lock
 from gflowd.workers import WORKERS, wanted
 from gflowd.workers.base import Turn
-from gflowd.workers.scheduler import handover, settlement
+from gflowd.workers.board_slots import SCHEDULER, Agenda
+from gflowd.workers.scheduler import cluster_handover, due_transitions
+from gflowd.workers.scheduler.cluster_handover import Handover
 from gflowd.workers.scheduler.decision_log import DecisionLog
-from gflowd.workers.scheduler.handover import Handover
 from gflowd.workers.scheduler.idle_watch import IdleWatch
 from gflowd.workers.scheduler.launching.launcher import Launcher
-from gflowd.workers.scheduler.observed_file import ObservedFile, Trouble, Waiting, status
+from gflowd.workers.scheduler.observed_writer import ObservedWriter, Trouble, Waiting, status
 from gflowd.workers.scheduler.planner import Planner, Said, ends, is_here
 from gflowd.workers.scheduler.recorder import Recorder
 from gflowd.workers.scheduler.upkeep import removals
 from gflowd.workers.scheduler.upkeep.event_writer import EventWriter
 from gflowd.workers.scheduler.upkeep.scratch import Scratch
 from gflowd.workers.scheduler.upkeep.snapshot_follower import SchedulerState
-from gflowd.workers.slots import SCHEDULER, Agenda
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,9 +50,9 @@ if TYPE_CHECKING:
     from gflowd.core.planning.backfill import Plan
     from gflowd.core.queue.job_queue import JobQueue
     from gflowd.workers.base import Wiring
+    from gflowd.workers.board_slots import Slots
     from gflowd.workers.scheduler.launching.starter import Launching
     from gflowd.workers.scheduler.planner import Changes
-    from gflowd.workers.slots import Slots
 
 SUCCESSION = 5.0  # seconds to wait for an orphan of a killed supervisor to be gone
 LAST_SESSIONS = 2.5  # seconds; `job.sh` lingers no longer than two
@@ -108,7 +108,7 @@ class Scheduler:
         else:
             self._launcher = Launcher(wiring.state, wiring.runtime, self._scratch)
         self._executor = wiring.config.executor or (TMUX if is_installed() else PROCESS)
-        self._observed_file = ObservedFile(wiring, self._executor, self._launcher.memory_limits, self._state.meters)
+        self._observed_file = ObservedWriter(wiring, self._executor, self._launcher.memory_limits, self._state.meters)
         by_uuid = self._is_of_many and wiring.config.shared_enforce_gpus != device_access.OFF
         self._planner = Planner(wiring.config, self._state.calendar, by_uuid=by_uuid)
         self._decisions = DecisionLog()
@@ -194,7 +194,7 @@ class Scheduler:
                 slots.troubles(self._services),
                 self._launcher.open_gpus or slots.gpu_report.logins,
                 slots.sights,
-                handover.told(self._config.clusters, slots.sights),
+                cluster_handover.told(self._config.clusters, slots.sights),
             ),
         )
         self._decisions.waits(told, self._job_queue)
@@ -264,22 +264,24 @@ class Scheduler:
         self._job_queue.settle(self._state.take_touched(), now.wall)
         self._idle.look(self._job_queue.live.values(), slots.gpu_report)
         cpus, kill_strays = self._planner.cpus, self._config.kill_strays
-        changes = settlement.settle(
+        changes = due_transitions.settle(
             self._job_queue, slots, self._idle.to_cancel(), now, cpus=cpus, kill_strays=kill_strays
         )
         plan = self._planner.plan(self._job_queue, self._said(), changes, slots, now)
         if self._handover is not None and self._planner.patient_until is None:
             self._handover.decide(self._job_queue, self._planner, plan, changes, slots, now, drained=self._is_drained)
             for job, name in plan.handed:
-                unknown = series.why_not(job.spec)
+                unknown = recurring_series.why_not(job.spec)
                 changes[job.id] = (
-                    course.hand_over(job, name, now) if unknown is None else transitions.reject(job, unknown, now),
+                    remote_transitions.hand_over(job, name, now)
+                    if unknown is None
+                    else transitions.reject(job, unknown, now),
                 )
         for job, why in plan.impossible:
             changes[job.id] = (transitions.reject(job, why, now),)
         taken = []
         for job, gpu_ids in plan.starts:
-            if (unknown := series.why_not(job.spec)) is not None:
+            if (unknown := recurring_series.why_not(job.spec)) is not None:
                 changes[job.id] = (transitions.reject(job, unknown, now),)
                 taken.append(job.id)
                 continue
@@ -304,7 +306,7 @@ class Scheduler:
         wait, is found by looking again; so is a retry, and what a suspended job gives back.
         """
         return (
-            len(changes) >= settlement.AT_ONCE
+            len(changes) >= due_transitions.AT_ONCE
             or not left_out.isdisjoint(changes)
             or any(isinstance(after[-1], Queued | Suspended) for after in changes.values())
             or (any(map(ends, changes.values())) and (self._job_queue.heeds_ends() or self._job_queue.has_abroad))
@@ -355,7 +357,7 @@ class Scheduler:
         live = tuple(live_job(job, self._config.grace) for job in (*started, *self._job_queue.lingering.values()))
         edges = self._planner.edges(self._job_queue, now.wall)
         poll_after = max((at for at in (self._planner.poll_after, self._idle.poll_after(now)) if at), default=None)
-        remote = () if self._handover is None else handover.remote(self._job_queue, self._config.grace)
+        remote = () if self._handover is None else cluster_handover.remote(self._job_queue, self._config.grace)
         return Agenda(live, edges, poll_after, self._planner.resumed, remote)
 
     def _is_put_off(self, job: Job) -> bool:

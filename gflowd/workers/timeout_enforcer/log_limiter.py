@@ -15,8 +15,8 @@ from gflowd.core.execution import log_trimming
 from gflowd.effects.attempt import joblog
 
 if TYPE_CHECKING:
-    from gflowd.effects.shared.as_user import Task
-    from gflowd.effects.shared.job_groups import JobGroups
+    from gflowd.effects.shared_mode.as_user import Task
+    from gflowd.effects.shared_mode.job_groups import JobGroups
     from gflowd.paths import State
 
 Key = tuple[int, int]
@@ -88,7 +88,7 @@ class LogLimiter:
         directory = self._state.own_attempt(*key)
         if self._groups is None:
             return joblog.size(directory) or 0
-        from gflowd.effects.shared import user_files  # of no use to others
+        from gflowd.effects.shared_mode import user_files  # of no use to others
 
         found = user_files.found(directory, "log")
         return found.st_size if found is not None and stat.S_ISREG(found.st_mode) else 0
@@ -111,7 +111,7 @@ class LogLimiter:
 
     def _trim_as_user(self, key: Key, seen: _Seen, groups: JobGroups) -> None:
         """Begins to. Raises OSError."""
-        from gflowd.effects.shared.as_user import Task  # of no use to others
+        from gflowd.effects.shared_mode.as_user import Task  # of no use to others
 
         if self._size(key) <= self._limit or self._must_wait(key):
             return

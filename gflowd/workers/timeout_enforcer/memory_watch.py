@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gflowd.core.execution.observations import Key, LiveJob
     from gflowd.core.moment import Moment
-    from gflowd.workers.attempts import Attempts
+    from gflowd.workers.attempt_processes import Attempts
 
 EVERY = 1.0  # seconds between two checks
 RARELY = 20  # times as long as the last check took: never more than 5 % of a core

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gflowd.core.execution.observations import Key, LiveJob
     from gflowd.core.moment import Moment
-    from gflowd.workers.attempts import Attempts
+    from gflowd.workers.attempt_processes import Attempts
 
 SOON = 1.0  # seconds between two looks at one that has been warned: it may write again
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gflowd.core.execution.procstat import Process
     from gflowd.core.moment import Moment
     from gflowd.paths import State
-    from gflowd.workers.attempts import Attempts
+    from gflowd.workers.attempt_processes import Attempts
 
 PASSES = 20  # over trees that fork while they are being stopped
 TAKES_EFFECT = 0.001  # seconds between two passes

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gflowd.core.execution.observations import Key, LiveJob
     from gflowd.core.execution.procstat import Process
     from gflowd.core.moment import Moment
-    from gflowd.workers.attempts import Attempts
+    from gflowd.workers.attempt_processes import Attempts
 
 RARELY = 100  # times as long as the last pass took: never more than 1 % of a core
 MORE = 1.02  # times the peak so far: what is worth to be counted exactly

@@ -16,7 +16,7 @@ from gflowd.core.execution.observations import Enforced
 from gflowd.core.syntax import signal_names
 from gflowd.effects.attempt import jobdir
 from gflowd.effects.kernel import processes
-from gflowd.workers import attempts
+from gflowd.workers import attempt_processes
 from gflowd.workers.base import Turn
 from gflowd.workers.timeout_enforcer.log_limiter import LogLimiter
 from gflowd.workers.timeout_enforcer.memory_watch import MemoryWatch
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gflowd.core.job.model import EarlySignal
     from gflowd.core.moment import Moment
     from gflowd.workers.base import Wiring
-    from gflowd.workers.slots import Slots
+    from gflowd.workers.board_slots import Slots
 
 SIGNALS = {
     stop_ladder.INT: (signal.SIGINT, signal.SIGCONT),
@@ -51,7 +51,7 @@ class TimeoutEnforcer:
 
     def __init__(self, wiring: Wiring) -> None:
         self._state = wiring.state
-        self._attempts = attempts.of(wiring)
+        self._attempts = attempt_processes.of(wiring)
         self._log = log.get("timeout_enforcer")
         self._logs = LogLimiter(wiring.state, wiring.config.log_max_size, self._attempts.of_users)
         self._kill_next: dict[Key, tuple[float, float]] = {}  # when KILL is due again, and how long to wait after

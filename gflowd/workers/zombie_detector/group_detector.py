@@ -19,8 +19,8 @@ from gflowd.core.execution.observations import Observation, Observations
 from gflowd.core.job.model import Started
 from gflowd.effects.attempt import jobdir
 from gflowd.effects.kernel import cgroups, processes
-from gflowd.effects.shared import attempt_directory, user_files
-from gflowd.workers import attempts
+from gflowd.effects.shared_mode import attempt_directory, user_files
+from gflowd.workers import attempt_processes
 from gflowd.workers.base import Turn
 from gflowd.workers.zombie_detector.relay_watch import RelayWatch
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gflowd.core.job.model import Identity
     from gflowd.core.moment import Moment
     from gflowd.workers.base import Wiring
-    from gflowd.workers.slots import Slots
+    from gflowd.workers.board_slots import Slots
 
 BEGINS_WITHIN = 0.02  # seconds: when to check whether an attempt has begun; then after as long again
 LONGEST_LOOK = 1.0  # seconds
@@ -60,7 +60,7 @@ class GroupDetector:
         self._state = wiring.state
         self._config = wiring.config
         self._log = log.get("zombie_detector")
-        self._groups = attempts.groups_of(wiring.state, wiring.config)
+        self._groups = attempt_processes.groups_of(wiring.state, wiring.config)
         self._relays = RelayWatch(wiring.state)
         self._watches: dict[Key, Watch] = {}
         self._poll = select.epoll()
@@ -105,7 +105,7 @@ class GroupDetector:
                 return found
         self._attend(job, watch)
         assert watch.started is not None
-        own, read = self._state.own_attempt(*job.key), user_files.reader(attempts.owner_of(job))
+        own, read = self._state.own_attempt(*job.key), user_files.reader(attempt_processes.owner_of(job))
         lives = self._groups.is_populated(job.key)  # before the record, so that no end is missed in between
         record = jobdir.exit_record(own, read)
         if record is None:
@@ -125,7 +125,7 @@ class GroupDetector:
         if job.started is not None:  # it began before we ran
             watch.started = job.started
             return None
-        uid = attempts.owner_of(job)
+        uid = attempt_processes.owner_of(job)
         begun = attempt_directory.beginning(self._state, job.key, uid, self._groups)
         if begun is None and now.mono - watch.since >= self._config.start_grace:
             self._bar(job, uid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from gflowd.effects.attempt import relay
+from gflowd.effects.attempt import relay_directory
 
 if TYPE_CHECKING:
     from gflowd.core.execution.observations import Key, LiveJob, Observation
@@ -27,23 +27,23 @@ class RelayWatch:
         if key not in self._held and key not in self._abandoned:
             directory = self._state.relay(job.relay, job.uid)
             opener = self._opener(job)
-            watched = relay.watch(directory, *opener)
+            watched = relay_directory.watch(directory, *opener)
             if watched is not None:
                 self._held[key] = watched
-            elif not relay.is_held(directory, *opener):
+            elif not relay_directory.is_held(directory, *opener):
                 self._abandoned.add(key)
-        if key in self._held and relay.is_over(self._held[key]):
+        if key in self._held and relay_directory.is_over(self._held[key]):
             self._abandoned.add(key)
             os.close(self._held.pop(key))
         return observation.replace(abandoned=True) if key in self._abandoned else observation
 
-    def _opener(self, job: LiveJob) -> tuple[relay.Opener] | tuple[()]:
+    def _opener(self, job: LiveJob) -> tuple[relay_directory.Opener] | tuple[()]:
         if self._state.shared is None:
             return ()
-        from gflowd.effects.shared import user_files  # of no use to others
-        from gflowd.workers import attempts
+        from gflowd.effects.shared_mode import user_files  # of no use to others
+        from gflowd.workers import attempt_processes
 
-        return (user_files.pipe_opener(attempts.owner_of(job)),)
+        return (user_files.pipe_opener(attempt_processes.owner_of(job)),)
 
     def watched(self) -> tuple[int, ...]:
         """Descriptors that become readable."""

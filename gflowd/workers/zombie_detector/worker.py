@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gflowd.core.job.model import Identity
     from gflowd.core.moment import Moment
     from gflowd.workers.base import Wiring, Worker
-    from gflowd.workers.slots import Slots
+    from gflowd.workers.board_slots import Slots
 
 BEGINS_WITHIN = 0.02  # seconds: when to check whether an attempt has begun; then after as long again
 LOOK_AGAIN = 0.005  # seconds: between checks of an exit record with the lock still held; doubled at each check

@@ -20,7 +20,7 @@ from support.ctl import ROOT
 import gflowctl.api
 from gflowctl.api import BadUsage, GflowError, Job, Queue, Refused, TryAgain
 from gflowctl.output.render import rfc3339
-from gflowd.core.events.told import Told
+from gflowd.core.events.told_events import ToldEvents
 from gflowd.core.execution import log_trimming
 from gflowd.storage.journal.writer import Writer
 from gflowd.storage.lock import Lock
@@ -529,7 +529,7 @@ def test_events_are_read_and_followed(ctl: Ctl, queue: Queue) -> None:
     assert list(queue.events()) == []
     ctl.submit("true")
     journal = Writer(ctl.state, 1 << 20, 7)
-    journal.begin(Told(), (6, 9))
+    journal.begin(ToldEvents(), (6, 9))
     head = {
         "at": 1000.5,
         "job": 1,

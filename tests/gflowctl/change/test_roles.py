@@ -24,7 +24,7 @@ import gflowctl.slurm.main as slurm
 import gflowctl.submit
 import gflowctl.view
 import gflowd.config
-import gflowd.core.judging
+import gflowd.core.admission
 from gflowctl.main import main
 from gflowd.core.job import codec
 from gflowd.core.job.arrays import Family
@@ -39,7 +39,7 @@ ADA, EVE = stranger.UIDS
 OPERATOR = 60003
 NEEDED = (
     gflowctl.change, gflowctl.commands, gflowctl.machine, gflowctl.slurm, gflowctl.submit, gflowctl.view, gflowd.config,
-    gflowd.core.judging,
+    gflowd.core.admission,
 )  # fmt: skip
 OF_PYTHON = ("resource", "shlex", "subprocess", "tomllib")
 

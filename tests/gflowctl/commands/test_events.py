@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.ctl import PROGRAM, private_ctl
 
-from gflowd.core.events.told import Told
+from gflowd.core.events.told_events import ToldEvents
 from gflowd.storage.journal import lines
 from gflowd.storage.journal.writer import Writer
 
@@ -63,7 +63,7 @@ def told() -> Iterator[Ctl]:
         found.submit("true")
         found.ok("submit", "-a", "1-3", "true")
         journal = Writer(found.state, 1 << 20, 7)
-        journal.begin(Told(), (6, 9))
+        journal.begin(ToldEvents(), (6, 9))
         journal.write(EVENTS)
         journal.close()
         yield found
@@ -100,7 +100,7 @@ def test_a_table_says_what_happened(told: Ctl) -> None:
 def test_what_concerns_no_job_is_told_too(ctl: Ctl) -> None:
     ctl.state.prepare()
     journal = Writer(ctl.state, 1 << 20, 7)
-    journal.begin(Told(), (0, 0))
+    journal.begin(ToldEvents(), (0, 0))
     journal.write(OTHERS)
     journal.close()
     lines_of_others = ctl.ok("events").splitlines()[1:]
@@ -162,7 +162,7 @@ def test_following_goes_on_until_it_is_interrupted_or_nobody_reads(ctl: Ctl) -> 
     """Whatever becomes of the file; from the next event on, unless it is said from where."""
     ctl.state.prepare()
     journal = Writer(ctl.state, 1 << 20, 7)
-    journal.begin(Told(), (0, 0))
+    journal.begin(ToldEvents(), (0, 0))
     journal.write(EVENTS[:1])
     following = [
         subprocess.Popen(
@@ -188,7 +188,7 @@ def test_following_goes_on_until_it_is_interrupted_or_nobody_reads(ctl: Ctl) -> 
     os.unlink(ctl.state.path(lines.CURRENT))
     journal.close()
     again = Writer(ctl.state, 1 << 20, 8)
-    again.begin(Told(), (7, 2))
+    again.begin(ToldEvents(), (7, 2))
     again.write(EVENTS[2:3])
     assert [json.loads(found.stdout.readline())["id"] for found in (latest, after) if found.stdout] == ["8-1", "8-1"]
     for found in (latest, after):

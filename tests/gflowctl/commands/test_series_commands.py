@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gflowd.core.execution import series
+from gflowd.core.execution import recurring_series
 from gflowd.core.job import codec
 from gflowd.core.job.dependencies import AFTERANY, Dependency, Needs
 from gflowd.core.job.model import QUEUE, Repeat, Run, Starting
@@ -26,7 +26,7 @@ def follow(ctl: Ctl, job_id: int) -> int:
     fold = ctl.store.read()
     job = codec.job(job_id, *(fold.of(kind).get(job_id) for kind in ("spec", "wish", "phase")))
     after = Starting(run=Run(executor="process", launched_at=time.time()))
-    spec = series.following(job, (after,))
+    spec = recurring_series.following(job, (after,))
     assert spec is not None
     with ctl.store.commit() as commit:
         commit.put("phase", job_id, codec.encode_phase(after))

@@ -10,15 +10,15 @@ import pytest
 from gflowctl.context import Context
 from gflowctl.monitor import reader
 from gflowctl.monitor.job_filter import Choice, parse
-from gflowctl.monitor.picture import PLACE, PROGRESS, TIME
 from gflowctl.monitor.reader import Reader
+from gflowctl.monitor.screen_contents import PLACE, PROGRESS, TIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from support.ctl import Ctl
 
-    from gflowctl.monitor.picture import Picture, Row
+    from gflowctl.monitor.screen_contents import Picture, Row
 
 NOW = Choice(), "JOBID"
 

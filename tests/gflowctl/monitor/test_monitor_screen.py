@@ -20,7 +20,7 @@ from gflowd.effects import installer
 pytest.importorskip("textual")
 
 from gflowctl.api import Queue
-from gflowctl.monitor.changes import ByApi
+from gflowctl.monitor.job_actions import ByApi
 from gflowctl.monitor.screen import SORTING, Monitor, Told
 
 if TYPE_CHECKING:

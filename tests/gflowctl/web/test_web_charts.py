@@ -8,7 +8,7 @@ from gflowctl.web.chart import Bar, Scale, merged
 from gflowctl.web.gpu_samples import APART, KEPT, GpuSamples, runs
 from gflowctl.web.pages import gpus
 from gflowd.core.syntax.clocks import Clock
-from gflowd.storage.observed import SeenGpu
+from gflowd.storage.observed_reader import SeenGpu
 
 NOON = 1764244800.0  # 2025-11-27T12:00:00Z
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gflowd import paths
 from gflowd.commands import init
 from gflowd.config import loader, notification_targets, settings, toml_file, value_types
-from gflowd.core.cluster.clusters import Cluster
+from gflowd.core.cluster.cluster_settings import Cluster
 from gflowd.core.errors import Refused
 
 NOWHERE = {"HOME": "/nonexistent"}

@@ -18,12 +18,12 @@ from gflowctl import main
 from gflowctl.admin import backup_file
 from gflowctl.options import signals
 from gflowd.config import loader, settings, toml_file
+from gflowd.core.admission import judge
+from gflowd.core.admission.peer import Peer
+from gflowd.core.admission.policy import Policy
 from gflowd.core.errors import GflowError
 from gflowd.core.execution import log_trimming, procstat
 from gflowd.core.job import array_ids, arrays, codec, dependencies, records, retries
-from gflowd.core.judging import judge
-from gflowd.core.judging.peer import Peer
-from gflowd.core.judging.policy import Policy
 from gflowd.core.progress import bar, report
 from gflowd.core.request import script_head, sweep_parameters, update_rules
 from gflowd.core.request.validation import Limits

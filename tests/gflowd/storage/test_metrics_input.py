@@ -9,7 +9,7 @@ import orjson
 import pytest
 from support import specs
 
-from gflowd.core.accounting.tally import ENDS, JOBS
+from gflowd.core.accounting.ended_totals import ENDS, JOBS
 from gflowd.core.errors import GflowError
 from gflowd.core.job import codec
 from gflowd.core.metrics.metric_values import Daemon, Values

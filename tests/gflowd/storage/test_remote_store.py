@@ -16,7 +16,7 @@ from gflowd.core.errors import GflowError, Refused, SystemFailed, TryAgain
 from gflowd.core.gateway.protocol import encode
 from gflowd.core.job.records import PROVISIONAL
 from gflowd.paths import Shared, State
-from gflowd.storage import gate, remote_store
+from gflowd.storage import gateway_client, remote_store
 from gflowd.storage.journal.reader import Reader
 from gflowd.storage.record_log import encode_line
 from gflowd.storage.store import Follower, Store
@@ -32,7 +32,7 @@ BUSY = {"error": "gflowd's gateway is busy; try again", "status": 75}
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setattr(gate, "FIRST_REST", 0.001)
+    monkeypatch.setattr(gateway_client, "FIRST_REST", 0.001)
     state = State(str(tmp_path / "state"))
     state.prepare()
     with Store(state).commit() as commit:
@@ -160,11 +160,11 @@ def test_one_that_is_started_again_is_waited_for_a_moment(
             stack.enter_context(gateway(place, DONE))
 
         with monkeypatch.context() as patched:
-            patched.setattr(gate.time, "sleep", start)
+            patched.setattr(gateway_client.time, "sleep", start)
             assert change(store, submit)[1] == 42 - PROVISIONAL
     with socket.socket(socket.AF_UNIX) as killed:
         killed.bind(place)
-    monkeypatch.setattr(gate, "COMES_BACK", 0.0)
+    monkeypatch.setattr(gateway_client, "COMES_BACK", 0.0)
     with pytest.raises(TryAgain, match="gateway is not there"):
         change(store, submit)
 
@@ -189,7 +189,7 @@ def test_one_that_stays_busy_or_stays_away_may_be_asked_later(
 def test_a_gateway_that_says_nothing_is_not_waited_for_for_ever(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate, "ANSWER", 0.02)
+    monkeypatch.setattr(gateway_client, "ANSWER", 0.02)
 
     given_up = Event()
 

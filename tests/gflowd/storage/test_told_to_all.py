@@ -18,7 +18,7 @@ from gflowd.core.job import codec
 from gflowd.daemon.instance import single_instance
 from gflowd.effects import daemon
 from gflowd.paths import State
-from gflowd.storage import observed
+from gflowd.storage import observed_reader
 from gflowd.storage.journal import reader, writer
 from gflowd.storage.store import Follower, Store
 
@@ -86,7 +86,7 @@ def test_another_user_reads_and_follows_what_is_told(state: State) -> None:
         return (
             dict(store.read().of("spec")) == dict(follower.fold.of("spec")),
             some is not None and list(some.of("spec")),
-            observed.read(theirs).pid,
+            observed_reader.read(theirs).pid,
         )
 
     if state.told_mode == paths.PUBLIC:

@@ -17,8 +17,8 @@ from support.waiting import eventually
 
 from gflowd.core.execution import job_script
 from gflowd.core.execution.observations import LiveJob
-from gflowd.effects.shared import attempt_directory, job_groups
-from gflowd.effects.shared.job_groups import JobGroups
+from gflowd.effects.shared_mode import attempt_directory, job_groups
+from gflowd.effects.shared_mode.job_groups import JobGroups
 from gflowd.paths import Runtime, Shared, State
 from gflowd.workers.base import Wiring
 

@@ -25,7 +25,7 @@ from gflowd.effects import proc
 from gflowd.effects.attempt import jobdir
 from gflowd.effects.kernel import processes
 from gflowd.paths import Runtime, State
-from gflowd.workers.slots import GPU_POLLER, SCHEDULER, ZOMBIE_DETECTOR, Agenda, Post, Slots
+from gflowd.workers.board_slots import GPU_POLLER, SCHEDULER, ZOMBIE_DETECTOR, Agenda, Post, Slots
 
 BOOT = proc.boot_id()
 LIMIT = 60.0  # seconds: patience with a busy machine, no promise

@@ -20,7 +20,7 @@ from gflowd.effects import doorbell
 from gflowd.workers import WORKERS, Row, base, board, reservation_timer
 from gflowd.workers.base import Turn, Wiring
 from gflowd.workers.board import Board, Pulses
-from gflowd.workers.slots import Post, Slots
+from gflowd.workers.board_slots import Post, Slots
 
 
 @dataclass

@@ -11,7 +11,7 @@ import pytest
 
 from gflowd.workers import board
 from gflowd.workers.board import Board, Pulse, Pulses, read_pulses
-from gflowd.workers.slots import Post, Slots
+from gflowd.workers.board_slots import Post, Slots
 
 LIMIT = 60.0  # seconds: patience with a busy machine, no promise
 

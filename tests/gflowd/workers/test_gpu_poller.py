@@ -21,8 +21,8 @@ from gflowd.effects.gpu.simulated import Simulated
 from gflowd.effects.kernel import processes
 from gflowd.workers import gpu_poller
 from gflowd.workers.base import Turn, Wiring
+from gflowd.workers.board_slots import GPU_POLLER, Post, Slots
 from gflowd.workers.gpu_poller import GpuPoller
-from gflowd.workers.slots import GPU_POLLER, Post, Slots
 
 GPU = Gpu(index=0, uuid="GPU-1", model="M", memory_mb=100)
 

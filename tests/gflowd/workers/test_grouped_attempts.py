@@ -19,8 +19,8 @@ from gflowd.core.job import reasons
 from gflowd.core.job.model import Pauses, Started
 from gflowd.effects import proc
 from gflowd.effects.kernel import processes
-from gflowd.effects.shared import attempt_directory
-from gflowd.workers import attempts
+from gflowd.effects.shared_mode import attempt_directory
+from gflowd.workers import attempt_processes
 from gflowd.workers.base import Wiring
 from gflowd.workers.timeout_enforcer import worker as timeout_enforcer
 from gflowd.workers.timeout_enforcer.log_limiter import LogLimiter
@@ -125,7 +125,7 @@ def test_a_forged_beginning_makes_no_strangers_process_a_target(jobs: SharedJobs
         assert identity is not None
         forged = Started(at=1.0, mono=1.0, identity=identity.identity(proc.boot_id()))
         tick(enforcer, stopping(live(1, uid=UID, started=forged), since), since + 20.0)
-        assert not attempts.of(jobs.wiring).send(live(1, uid=UID), identity, (9,))
+        assert not attempt_processes.of(jobs.wiring).send(live(1, uid=UID), identity, (9,))
         assert stranger.poll() is None
     finally:
         stranger.kill()
@@ -151,7 +151,7 @@ def test_what_it_uses_and_writes_is_counted(jobs: SharedJobs, enforcer: TimeoutE
     os.chown(out, UID, UID)
     job = begun(jobs, jobs.start(1, f"exec >>{out}; echo hello; echo >{jobs.own(1)}/log; exec sleep 1000"))
     job = job.replace(outputs=(str(out), "/nowhere"), quiet_limit=5.0)
-    found = attempts.of(jobs.wiring)
+    found = attempt_processes.of(jobs.wiring)
     eventually(lambda: [each and each.st_size for each in found.written(job)] == [1, 6, None])
     os.unlink(jobs.own(1) / "log")
     os.symlink("/etc/passwd", jobs.own(1) / "log")
@@ -168,7 +168,7 @@ def test_a_log_that_outgrows_its_limit_is_cut_by_its_user(jobs: SharedJobs) -> N
     job = begun(jobs, jobs.start(1, f"head -c 2000000 /dev/zero | tr '\\0' x >{jobs.own(1)}/log; exec sleep 1000"))
     path = jobs.own(1) / "log"
     eventually(lambda: path.exists() and path.stat().st_size == 2_000_000)
-    logs = LogLimiter(jobs.state, 1_000_000, attempts.of(jobs.wiring).of_users)
+    logs = LogLimiter(jobs.state, 1_000_000, attempt_processes.of(jobs.wiring).of_users)
 
     monos = itertools.count(time.monotonic(), 3.0)
 

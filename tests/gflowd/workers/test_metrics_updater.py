@@ -22,8 +22,8 @@ from gflowd.storage.store import Store
 from gflowd.workers import WORKERS, metrics_updater, wanted
 from gflowd.workers.base import Turn, Wiring
 from gflowd.workers.board import MANAGER, Pulse, Pulses
+from gflowd.workers.board_slots import Service, Slots
 from gflowd.workers.metrics_updater import BEGINNING, INTERVAL, RETRY, SOON, MetricsUpdater
-from gflowd.workers.slots import Service, Slots
 
 pytest.importorskip("prometheus_client")
 

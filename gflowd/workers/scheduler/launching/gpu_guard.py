@@ -14,8 +14,8 @@ from gflowd import log
 from gflowd.core.gpu import device_access
 from gflowd.core.gpu.device_access import UnknownFile
 from gflowd.effects.gpu import device_files
-from gflowd.effects.shared import device_filter
-from gflowd.effects.shared.device_filter import DeviceFilter
+from gflowd.effects.shared_mode import device_filter
+from gflowd.effects.shared_mode.device_filter import DeviceFilter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,13 +19,13 @@ from gflowd.core.slurm import front_ends, job_variables, site
 from gflowd.core.syntax import filename_patterns
 from gflowd.effects.attempt import slurm_programs
 from gflowd.effects.attempt.tmux import TERM
-from gflowd.effects.shared import attempt_directory, given_files
+from gflowd.effects.shared_mode import attempt_directory, given_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gflowd.core.job.model import Job, Run, Spec
-    from gflowd.effects.shared.account import Account
+    from gflowd.effects.shared_mode.account import Account
     from gflowd.paths import Runtime, State
     from gflowd.workers.scheduler.upkeep.scratch import Scratch
 

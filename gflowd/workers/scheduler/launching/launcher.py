@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gflowd.core.execution import job_script
 from gflowd.core.job.model import TMUX, Job, Run, session_name
-from gflowd.effects.attempt import detached, jobdir, relay
+from gflowd.effects.attempt import detached, jobdir, relay_directory
 from gflowd.effects.attempt.tmux import Session, Tmux, TmuxFailed, TmuxSilent
 from gflowd.effects.kernel import cgroups
 from gflowd.workers.scheduler.launching.starter import Launching, will_pass
@@ -100,7 +100,7 @@ class Launcher(Launching):
         directory = self._state.attempt(job.id, run.attempt)
         if jobdir.beginning(directory) is not None:
             return False
-        if job.spec.relay is not None and not relay.is_held(self._state.relay(job.spec.relay, job.spec.uid)):
+        if job.spec.relay is not None and not relay_directory.is_held(self._state.relay(job.spec.relay, job.spec.uid)):
             self._bar(job, run, "its gflowctl run has ended")
             return False
         launch = self._setup.launch(job, run, self._cgroup(job, run))

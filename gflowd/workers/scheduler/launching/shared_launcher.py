@@ -16,10 +16,18 @@ from gflowd import paths
 from gflowd.core.errors import Refused, SystemFailed, TryAgain
 from gflowd.core.execution import job_script
 from gflowd.core.job.model import TMUX, Job, Run, session_name
-from gflowd.effects.attempt import relay
+from gflowd.effects.attempt import relay_directory
 from gflowd.effects.attempt.tmux import TmuxFailed
 from gflowd.effects.kernel import cgroups
-from gflowd.effects.shared import account, attempt_directory, first_step, job_groups, pam_login, unit, user_files
+from gflowd.effects.shared_mode import (
+    account,
+    attempt_directory,
+    first_step,
+    job_groups,
+    job_unit,
+    pam_login,
+    user_files,
+)
 from gflowd.workers.scheduler.launching.gpu_guard import GpuGuard
 from gflowd.workers.scheduler.launching.starter import Launching
 
@@ -29,7 +37,7 @@ if TYPE_CHECKING:
     from gflowd.config.loader import Config
     from gflowd.core.execution.observations import Key
     from gflowd.core.gpu.device import Gpu
-    from gflowd.effects.shared.account import Account
+    from gflowd.effects.shared_mode.account import Account
     from gflowd.paths import Runtime, State
     from gflowd.workers.scheduler.upkeep.scratch import Scratch
 
@@ -94,7 +102,7 @@ class SharedLauncher(Launching):
             raise Refused("jobs of root are not allowed ([shared] allow_root)")
         if attempt_directory.beginning(self._state, key, owner.uid, self._groups) is not None:
             return False
-        if job.spec.relay is not None and not relay.is_held(
+        if job.spec.relay is not None and not relay_directory.is_held(
             self._state.relay(job.spec.relay, owner.uid), user_files.pipe_opener(owner.uid)
         ):
             raise Refused("its gflowctl run has ended")
@@ -124,13 +132,13 @@ class SharedLauncher(Launching):
             self._gpus.put(group, run)
             patience = PART_OF_GRACE * self._config.start_grace
             return [*login, group, "1" if no_new_privs else "0", f"{patience:g}", *command]
-        start = unit.start(
+        start = job_unit.start(
             job_groups.unit(key), owner.uid, command,
             description=f"job {job.id} of gflow, attempt {key[1]}", service=service, memory_mb=job.spec.memory_mb,
             no_new_privs=no_new_privs, start_within=self._config.start_grace, kill_after=STOP_WITHIN,
             more=self._gpus.unit_properties(run),
         )  # fmt: skip
-        return unit.program(start, login, barred)
+        return job_unit.program(start, login, barred)
 
     def _bar_one(self, job: Job, run: Run, why: str) -> bool:
         return attempt_directory.bar(self._state, (job.id, run.attempt), why, job.spec.uid or 0, self._groups)

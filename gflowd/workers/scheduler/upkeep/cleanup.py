@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from gflowd.core.moment import Moment
     from gflowd.core.queue.job_queue import JobQueue
-    from gflowd.effects.shared.job_groups import JobGroups
+    from gflowd.effects.shared_mode.job_groups import JobGroups
     from gflowd.paths import State
     from gflowd.storage.record_log import Fold
     from gflowd.workers.scheduler.upkeep.removals import Running

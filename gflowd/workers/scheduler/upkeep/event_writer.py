@@ -13,7 +13,7 @@ from gflowd.config import notification_targets
 from gflowd.core.errors import GflowError
 from gflowd.core.events import job_events, kinds, machine_events
 from gflowd.core.events.machine_events import Daemon, Process
-from gflowd.core.events.told import Told
+from gflowd.core.events.told_events import ToldEvents
 from gflowd.core.job.records import RESERVATION
 from gflowd.effects import doorbell as bell
 from gflowd.effects import proc
@@ -65,7 +65,7 @@ class EventWriter:
         try:
             writer = Writer(self._state, self._keep, generation=1)
             if writer.is_lost:
-                writer.begin(Told(), kinds.FIRST)
+                writer.begin(ToldEvents(), kinds.FIRST)
             writer.close()
         except (OSError, GflowError) as error:
             self._log.error("cannot write events", why=str(error))
@@ -120,14 +120,14 @@ class EventWriter:
             self._log.error("cannot write events", why=why)
         self._trouble, self.retry_at = why, now.mono + RETRY
 
-    def _of_processes(self, told: Told, seen: Seen, now: Moment) -> Iterable[Event]:
+    def _of_processes(self, told: ToldEvents, seen: Seen, now: Moment) -> Iterable[Event]:
         if now.mono < seen.processes_at + PROCESSES_EVERY:
             return ()
         seen.processes_at = now.mono
         return machine_events.of_daemon(self._daemon(now), told.machine, now.wall)
 
     def _of_gpus(
-        self, gpus: tuple[Gpu, ...] | None, admin: AdminState, told: Told, seen: Seen, now: Moment
+        self, gpus: tuple[Gpu, ...] | None, admin: AdminState, told: ToldEvents, seen: Seen, now: Moment
     ) -> Iterable[Event]:
         if gpus is None:
             return ()
@@ -137,7 +137,7 @@ class EventWriter:
         seen.gpus = found
         return machine_events.of_gpus(gpus, admin, told.machine, now.wall)
 
-    def _of_reservations(self, current: SchedulerState, told: Told, seen: Seen, now: Moment) -> Iterable[Event]:
+    def _of_reservations(self, current: SchedulerState, told: ToldEvents, seen: Seen, now: Moment) -> Iterable[Event]:
         calendar = current.calendar
         calendar.look(now.wall)
         if calendar.windows is seen.windows:  # it makes others when a reservation changes, begins or ends
@@ -156,7 +156,7 @@ class EventWriter:
         if self._writer is None:
             writer = Writer(self._state, self._keep, current.generation)
             if writer.is_lost and current.generation == 1:
-                writer.begin(Told(), kinds.FIRST)
+                writer.begin(ToldEvents(), kinds.FIRST)
             elif writer.is_lost:  # or there was none yet: what became of earlier jobs is not told twice
                 told = job_events.all_told(current.job_facts())
                 for event in self._of_reservations(current, told, Seen(), now):

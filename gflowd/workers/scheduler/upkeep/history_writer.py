@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from gflowd import log
 from gflowd.core.errors import GflowError, SystemFailed
 from gflowd.core.job import arrays
+from gflowd.core.queue.archived_jobs import Archive
 from gflowd.core.queue.dependency_rules import UNKNOWN, Outcome
-from gflowd.core.queue.left_jobs import Archive
 
 if TYPE_CHECKING:
     from gflowd.core.job.arrays import Family

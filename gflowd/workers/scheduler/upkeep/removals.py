@@ -8,13 +8,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from gflowd.effects.attempt.removal import Removal
-from gflowd.workers import attempts
+from gflowd.workers import attempt_processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from gflowd.config.loader import Config
-    from gflowd.effects.shared.job_groups import JobGroups
+    from gflowd.effects.shared_mode.job_groups import JobGroups
     from gflowd.paths import State
 
 LOOKED_AT = 10_000  # files in a directory of a user's, who may have made any number
@@ -32,7 +32,7 @@ class Running(Protocol):
 
 def groups(state: State, config: Config) -> JobGroups | None:
     """What the functions below need of a daemon for many users; None of a user's own. Raises OSError."""
-    return None if state.shared is None else attempts.groups_of(state, config)
+    return None if state.shared is None else attempt_processes.groups_of(state, config)
 
 
 def looks(groups: JobGroups | None) -> tuple[Callable[[str], os.stat_result], Callable[[str], None]]:
@@ -41,7 +41,7 @@ def looks(groups: JobGroups | None) -> tuple[Callable[[str], os.stat_result], Ca
     """
     if groups is None:
         return os.lstat, partial(os.utime, follow_symlinks=False)
-    from gflowd.effects.shared import user_files
+    from gflowd.effects.shared_mode import user_files
 
     return user_files.about, user_files.touch
 
@@ -50,7 +50,7 @@ def old_of_users(places: Iterable[str], known: Collection[str], before: float, m
     """In these directories of users, at most so many files that were changed `before` and whose names, up to a dot, are
     not `known`.
     """
-    from gflowd.effects.shared import user_files
+    from gflowd.effects.shared_mode import user_files
 
     old = (
         os.path.join(place, name)
@@ -67,7 +67,7 @@ def of_jobs(directories: Sequence[str], groups: JobGroups | None) -> Running:
     """Removes directories of jobs with their content; links are not followed. Raises OSError."""
     if groups is None:
         return Removal(directories)
-    from gflowd.effects.shared import user_removal
+    from gflowd.effects.shared_mode import user_removal
 
     return user_removal.of_jobs(directories, groups)
 
@@ -76,6 +76,6 @@ def of_users(paths: Sequence[str], groups: JobGroups | None) -> Running:
     """Removes directories in ours that jobs may write to, and files. Raises OSError."""
     if groups is None:
         return Removal(paths)
-    from gflowd.effects.shared import user_removal
+    from gflowd.effects.shared_mode import user_removal
 
     return user_removal.of_users(paths, groups)

@@ -18,7 +18,7 @@ from gflowd.workers.scheduler.upkeep import removals
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gflowd.effects.shared.job_groups import JobGroups
+    from gflowd.effects.shared_mode.job_groups import JobGroups
     from gflowd.paths import State
     from gflowd.workers.scheduler.upkeep.removals import Running
 
@@ -76,7 +76,7 @@ class Scratch:
     def _opener(self) -> scratch.Opener:
         if not self._is_of_many:
             return os.open
-        from gflowd.effects.shared import user_files  # of no use to others
+        from gflowd.effects.shared_mode import user_files  # of no use to others
 
         return user_files.opened
 

@@ -21,7 +21,7 @@ from gflowd.core.errors import SystemFailed, TryAgain
 from gflowd.core.events.job_events import JobFacts, Untold
 from gflowd.core.job.field_rules import LARGEST_WHOLE
 from gflowd.core.job.records import ATTEMPT, LIMIT, PHASE, QUOTA, RESERVATION, RUNS, SCHEDULER, SETTING, SPEC, WISH
-from gflowd.core.metrics.meter import Meters
+from gflowd.core.metrics.duration_meter import Meters
 from gflowd.core.planning.reservation_calendar import ReservationCalendar
 from gflowd.core.queue.job_queue import JobQueue
 from gflowd.core.queue.job_records import JobRecords

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gflowd.core.cluster import programs
-from gflowd.core.cluster.clusters import Cluster
+from gflowd.core.cluster.cluster_settings import Cluster
 from gflowd.core.cluster.programs import Nodes
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gflowd.core.cluster import states
-from gflowd.core.cluster.sight import ENDING, OVER, RUNNING, SUSPENDED, WAITING, End, Sight, Sights
+from gflowd.core.cluster.remote_observations import ENDING, OVER, RUNNING, SUSPENDED, WAITING, End, Sight, Sights
 from gflowd.core.cluster.states import Seen
 from gflowd.core.execution.observations import Observation
 from gflowd.core.job import reasons

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gflowd.core.cluster import listing
-from gflowd.core.cluster.sight import Nodes
+from gflowd.core.cluster.remote_observations import Nodes
 from gflowd.core.cluster.states import Seen
 
 QUEUE = """\

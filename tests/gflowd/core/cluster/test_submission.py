@@ -10,8 +10,8 @@ from support.specs import SPEC
 
 from gflowd.core.cluster import submission, suitability
 from gflowd.core.cluster.batches import batches
-from gflowd.core.cluster.clusters import Cluster
-from gflowd.core.cluster.sight import Nodes, Offer
+from gflowd.core.cluster.cluster_settings import Cluster
+from gflowd.core.cluster.remote_observations import Nodes, Offer
 from gflowd.core.execution.observations import LiveJob, live_job
 from gflowd.core.job.arrays import Family
 from gflowd.core.job.model import SLURM, EarlySignal, Job, Run, Spec, Starting, Wish

@@ -11,7 +11,7 @@ from support.specs import SPEC
 from gflowd.core.events import job_events
 from gflowd.core.events.job_events import JobFacts, Untold, all_told
 from gflowd.core.events.kinds import shown
-from gflowd.core.events.told import Told, restored
+from gflowd.core.events.told_events import ToldEvents, restored
 from gflowd.core.job import codec
 from gflowd.core.job.arrays import Family
 from gflowd.core.job.model import (
@@ -47,7 +47,7 @@ class World:
 
     def __init__(self) -> None:
         self.records: dict[str, dict[Any, Any]] = {"spec": {}, "wish": {}, "phase": {}, "attempt": {}, "limit": {}}
-        self.told = Told()
+        self.told = ToldEvents()
         self.untold = Untold()
         self.sizes: dict[int, int] = {}
         self.wall = 100.0

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gflowd.core.events import machine_events
 from gflowd.core.events.machine_events import Daemon, Process
-from gflowd.core.events.told import Told, restored
+from gflowd.core.events.told_events import ToldEvents, restored
 from gflowd.core.gpu.admin_state import AdminState
 from gflowd.core.gpu.device import Gpu
 from gflowd.core.planning import reservations
@@ -29,7 +29,7 @@ class Teller:
     """Takes what it tells."""
 
     def __init__(self) -> None:
-        self.told = Told()
+        self.told = ToldEvents()
 
     def tell(self, events: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
         found = list(events)
@@ -65,7 +65,7 @@ def test_a_gpu_is_told_of_when_it_comes_fails_recovers_is_drained_and_goes() -> 
     assert teller.gpus(OTHER.replace(index=0), GPU.replace(index=1, fault="lost"), a=None) == [
         ("appeared", 1), ("faulty", 1), ("drained", 1),
     ]  # fmt: skip
-    event = next(machine_events.of_gpus([GPU], AdminState(), Told().machine, 5.0))
+    event = next(machine_events.of_gpus([GPU], AdminState(), ToldEvents().machine, 5.0))
     assert event == {
         "at": 5.0, "kind": "gpu_appeared", "gpu": 0, "uuid": "GPU-a", "model": "A100", "memory_mb": 40000,
     }  # fmt: skip
@@ -83,7 +83,7 @@ def test_a_reservation_is_told_of_from_its_making_to_its_end() -> None:
     assert teller.reservations(500.0, ONCE.replace(gpus=3)) == []
     assert teller.reservations(900.0) == []
     assert teller.told.machine.reservations == {}
-    found = list(machine_events.of_reservations({2: reservations.encode(DAILY)}, (), Told().machine, 20.0))
+    found = list(machine_events.of_reservations({2: reservations.encode(DAILY)}, (), ToldEvents().machine, 20.0))
     assert found[0].items() >= {
         "reservation": 2, "user": "alice", "gpus": 2, "gpu_list": [0, 3], "start": 100.0, "end": 150.0,
         "repeat": "daily",

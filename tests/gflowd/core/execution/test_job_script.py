@@ -22,7 +22,7 @@ from support import depth
 from support.waiting import eventually
 
 from gflowd.core.execution import job_script, usage
-from gflowd.effects.attempt import jobdir, relay
+from gflowd.effects.attempt import jobdir, relay_directory
 
 SHELLS = [[found, *words] for name, *words in (["dash"], ["bash", "--posix"]) if (found := shutil.which(name))]
 SHELL_IDS = [os.path.basename(words[0]) for words in SHELLS]
@@ -1019,9 +1019,9 @@ def test_the_command_has_the_limits_that_it_was_given_as_far_as_they_go(attempt:
 
 def test_pipes_of_the_users_take_input_output_and_errors(attempt: Attempt) -> None:
     place = attempt.root / "a relay's"
-    held = relay.make(str(place))
-    feed, kept = relay.open_to_feed(str(place))
-    ends = [relay.open_pipe(str(place), name) for name in (relay.OUT, relay.ERR)]
+    held = relay_directory.make(str(place))
+    feed, kept = relay_directory.open_to_feed(str(place))
+    ends = [relay_directory.open_pipe(str(place), name) for name in (relay_directory.OUT, relay_directory.ERR)]
     os.write(feed, b"in\n")
     os.close(feed)
     attempt.spawn(b"/bin/sh", b"-c", b"cat; echo err >&2", relay=os.fsencode(place), to_file=True).wait(LIMIT)
@@ -1029,14 +1029,14 @@ def test_pipes_of_the_users_take_input_output_and_errors(attempt: Attempt) -> No
     assert attempt.exit() == b"0\n"
     for fd in (held, kept, *ends):
         os.close(fd)
-    relay.remove(str(place))
+    relay_directory.remove(str(place))
     assert not place.exists()
 
 
 def test_a_terminal_of_the_users_is_the_jobs_own(attempt: Attempt) -> None:
     leader, follower = os.openpty()
     place = attempt.root / "relay"
-    held = relay.make(str(place), tty=follower)
+    held = relay_directory.make(str(place), tty=follower)
     attempt.spawn(b"/bin/sh", b"-c", b"echo </dev/tty $(tty) >&2", relay=os.fsencode(place), pty=True).wait(LIMIT)
     assert os.read(leader, 100).decode() == f"{os.ttyname(follower)}\r\n"
     assert attempt.exit() == b"0\n"

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from gflowd.core.accounting.tally import Tally
+from gflowd.core.accounting.ended_totals import Tally
 from gflowd.core.metrics import catalogue, metric_values
-from gflowd.core.metrics.meter import BOUNDS, Meters
+from gflowd.core.metrics.duration_meter import BOUNDS, Meters
 from gflowd.core.metrics.metric_values import Daemon, Histogram, Process, Seen, Values
 from gflowd.core.metrics.unended_jobs import LiveJob, Standing
 from gflowd.effects.metrics import exposition

@@ -17,7 +17,7 @@ from gflowd.core.job.dependencies import AFTERCORR, AFTEROK, ALL, ANY, KINDS, SI
 from gflowd.core.job.model import ENDED_STATES, Ended, Job, Queued, Running, Starting, Stopping, Suspended, is_live
 from gflowd.core.job.retry_policy import CAUSES, Retry
 from gflowd.core.moment import Moment
-from gflowd.core.planning import continuation
+from gflowd.core.planning import unsuspension
 from gflowd.core.queue import dependency_rules
 from gflowd.core.queue.dependency_rules import Never, Outcome, Satisfied
 from gflowd.core.queue.job_queue import LATE
@@ -388,7 +388,7 @@ class Machine(RuleBasedStateMachine):
             if limit is not None and len(self._busy(job.array_id or 0, before)) >= limit:
                 assert world.job_queue.waiting(DEPTH).get(job_id, reasons.GROUP) == reasons.GROUP
                 continue
-            cpus = MACHINE.cpus - sum(max(map(continuation.claimed_cpus, (before[each.id], each))) for each in live)
+            cpus = MACHINE.cpus - sum(max(map(unsuspension.claimed_cpus, (before[each.id], each))) for each in live)
             memory = MACHINE.memory_mb - sum(other.spec.memory_mb or 0 for other in live)
             gpus = len({0, 1, 2} - taken)
             fits = job.spec.cpus <= max(cpus, 0) and (job.spec.memory_mb or 0) <= max(memory, 0)

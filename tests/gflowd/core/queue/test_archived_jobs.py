@@ -6,9 +6,9 @@ from world import World, array, needs
 
 from gflowd.core.job.arrays import Family
 from gflowd.core.job.dependencies import Dependency, Needs
+from gflowd.core.queue.archived_jobs import Archive
 from gflowd.core.queue.dependency_rules import UNKNOWN, Outcome
 from gflowd.core.queue.job_queue import JobQueue
-from gflowd.core.queue.left_jobs import Archive
 
 DONE = Outcome(begun=1, begun_at=50.0, ended=1, finished=1)
 LOST = Outcome(begun=1, begun_at=50.0, ended=1)
@@ -28,7 +28,7 @@ class Told(Archive):
 
 def past_world() -> World:
     world = World()
-    world.job_queue = JobQueue(world.records, Told())
+    world.job_queue = JobQueue(world.records, ToldEvents())
     return world
 
 

@@ -15,15 +15,15 @@ from support import depth
 from support.made_up_requests import LIMITS, PLACES, POLICY, Requests
 from world import World
 
+from gflowd.core.admission.judge import judge
+from gflowd.core.admission.known_jobs import KnownJobs
+from gflowd.core.admission.peer import Peer
 from gflowd.core.errors import Refused
 from gflowd.core.events import job_events
-from gflowd.core.events.told import Told
+from gflowd.core.events.told_events import ToldEvents
 from gflowd.core.execution import grace, job_environment, output_files, resource_limits
 from gflowd.core.job import array_task, arrays, codec, record_rules
 from gflowd.core.job.model import Run
-from gflowd.core.judging.judge import judge
-from gflowd.core.judging.peer import Peer
-from gflowd.core.judging.standing import Standing
 from gflowd.core.planning import reservations
 from gflowd.core.slurm import job_variables
 
@@ -39,8 +39,8 @@ class Court(World):
         self.kinds: dict[str, dict[Any, Any]] = {
             "spec": self.specs, "wish": self.wishes, "phase": self.phases, "limit": self.limits,
         }  # fmt: skip
-        self.standing = Standing(self)
-        self.told = Told()
+        self.known = KnownJobs(self)
+        self.told = ToldEvents()
 
     def of(self, kind: str) -> dict[Any, Any]:
         return self.kinds.setdefault(kind, {})
@@ -60,11 +60,11 @@ class Court(World):
             self.of(kind).pop(key, None)
         else:
             self.of(kind)[key] = value
-        self.standing.note([(kind, key)])
+        self.known.note([(kind, key)])
 
     @property
     def facts(self) -> job_events.JobFacts:
-        spec_of = self.standing.spec_of
+        spec_of = self.known.spec_of
         return job_events.JobFacts(self.specs, self.wishes, self.phases, self.attempts, self.limits, spec_of)
 
 
@@ -73,8 +73,8 @@ class Machine(Requests):
     def open(self) -> None:
         self.world = Court()
 
-    def standing(self) -> Standing:
-        return self.world.standing
+    def known(self) -> KnownJobs:
+        return self.world.known
 
     def now(self) -> float:
         return self.world.now
@@ -99,7 +99,7 @@ class Machine(Requests):
         world = self.world
         before = copy.deepcopy(world.kinds)
         try:
-            made = judge(asked, world.standing, peer, POLICY, LIMITS, world._next_id, world.now, "a" * 32)
+            made = judge(asked, world.known, peer, POLICY, LIMITS, world._next_id, world.now, "a" * 32)
         except Refused:
             made = []
         assert {kind: found for kind, found in world.kinds.items() if found} == {
@@ -125,7 +125,7 @@ class Machine(Requests):
             assert value["uid"] == peer.uid or peer.is_operator
             self._launch(codec.job(key, _plain(value), None, None))
         elif kind in ("wish", "limit"):
-            spec = self.world.specs[self.world.standing.spec_of(key)]
+            spec = self.world.specs[self.world.known.spec_of(key)]
             assert spec["uid"] == peer.uid or peer.is_operator
         if (
             kind == "wish"
@@ -160,11 +160,11 @@ class Machine(Requests):
         world.tick()
         world.stop()
         world.tick()
-        world.standing.note([("phase", job_id) for job_id in world.phases])
+        world.known.note([("phase", job_id) for job_id in world.phases])
         world.rebuilt()
         assert (
-            world.standing.queued().items()
-            >= {owner: count for owner, count in Standing(world).queued().items() if count}.items()
+            world.known.queued().items()
+            >= {owner: count for owner, count in KnownJobs(world).queued().items() if count}.items()
         )
         for event in job_events.derive(world.facts, world.told, job_events.Untold(), world.now):
             orjson.dumps(event)

@@ -14,8 +14,8 @@ from gflowd.core.job.dependencies import ALONE, ANY, Dependency, Needs
 from gflowd.core.job.model import Ended
 from gflowd.core.job.retry_policy import Retry
 from gflowd.core.queue import dependency_graph, pending
+from gflowd.core.queue.archived_jobs import Archive
 from gflowd.core.queue.job_records import JobRecords
-from gflowd.core.queue.left_jobs import Archive
 
 MANY = depth.number(10_000, 1500)  # more than Python's stack is deep
 

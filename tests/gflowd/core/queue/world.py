@@ -32,7 +32,7 @@ from gflowd.core.job.model import (
     is_live,
 )
 from gflowd.core.moment import Moment
-from gflowd.core.planning import backfill, continuation
+from gflowd.core.planning import backfill, unsuspension
 from gflowd.core.planning.backfill import Plan, Rules
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.occupancy import Occupancy, hold
@@ -184,7 +184,7 @@ class World:
             if after is not None:
                 changes[job.id] = self._with_next_attempt(job, after)
         live = [job for job in job_queue.live.values() if not _ends(changes.get(job.id))]
-        for job in continuation.may_go_on(live, MACHINE.cpus):
+        for job in unsuspension.may_go_on(live, MACHINE.cpus):
             changes.setdefault(job.id, (transitions.go_on(job, now),))
         lingering = [
             *job_queue.lingering.values(),
@@ -193,7 +193,7 @@ class World:
         kept = {index for job in lingering for index in (job.run.gpu_ids if job.run else ())}
         room = Occupancy(MACHINE, {0, 1, 2} - kept, now.wall)
         for job in live:
-            spec = job.spec.replace(cpus=continuation.claimed_cpus(job))
+            spec = job.spec.replace(cpus=unsuspension.claimed_cpus(job))
             room.take(hold(spec, job.run.gpu_ids if job.run else (), inf, certain=False))
         queue = job_queue.queue(now.wall)
         waiting = () if self.drained else (job for job in queue if job.id not in changes)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gflowd.core.errors import Refused, SystemFailed
-from gflowd.core.events.told import Told
+from gflowd.core.events.told_events import ToldEvents
 from gflowd.paths import State
 from gflowd.storage.journal import lines
 from gflowd.storage.journal.reader import Reader
@@ -41,7 +41,7 @@ def writer(state: State) -> Iterator[Writer]:
 def opened(state: State, generation: int = 1) -> Writer:
     found = Writer(state, KEEP, generation)
     if found.is_lost:
-        found.begin(Told(), (0, 0))
+        found.begin(ToldEvents(), (0, 0))
     return found
 
 
@@ -263,7 +263,7 @@ def test_events_that_came_before_a_lost_journal_are_missed(state: State, writer:
     for name in (lines.CURRENT, lines.OLDER):
         Path(state.path(name)).unlink(missing_ok=True)
     again = Writer(state, KEEP, 2)
-    again.begin(Told(), None)
+    again.begin(ToldEvents(), None)
     write(again, 2, 3)
     reader = Reader(state, (1, 1))
     assert jobs(reader.read()) == [2, 3]

@@ -17,9 +17,9 @@ import pytest
 from support.fake_slurm import FakeSlurm
 from support.specs import SPEC
 
-from gflowd.core.cluster import course
-from gflowd.core.cluster.clusters import Cluster
-from gflowd.core.cluster.sight import OVER, RUNNING, WAITING, End, Sight, Sights
+from gflowd.core.cluster import remote_transitions
+from gflowd.core.cluster.cluster_settings import Cluster
+from gflowd.core.cluster.remote_observations import OVER, RUNNING, WAITING, End, Sight, Sights
 from gflowd.core.execution.observations import LiveJob, live_job
 from gflowd.core.job import reasons
 from gflowd.core.job.arrays import new_family, parse_array
@@ -27,8 +27,8 @@ from gflowd.core.job.model import CANCELLED, FAILED, FINISHED, Job, Queued, Star
 from gflowd.core.moment import Moment
 from gflowd.effects import proc
 from gflowd.paths import Runtime, State
+from gflowd.workers.board_slots import SCHEDULER, Agenda, Post, Slots
 from gflowd.workers.cluster_bridge import accounting, cancelling, mirror, throttling, worker
-from gflowd.workers.slots import SCHEDULER, Agenda, Post, Slots
 
 BOOT = proc.boot_id()
 LIMIT = 60.0  # seconds: patience with a busy machine, no promise
@@ -66,7 +66,7 @@ class Stage:
         spec = SPEC.replace(command=("/bin/sh", "-c", command), cluster="hpc", family=family)
         for job_id in ids:
             job = Job(id=job_id, spec=spec, wish=Wish(), phase=Queued(), array_id=ids[0] if family else None)
-            phase = course.hand_over(job, "hpc", self.now())
+            phase = remote_transitions.hand_over(job, "hpc", self.now())
             self.live[job_id] = live_job(job.replace(phase=phase), 2.0)
 
     def hand_over(self, *ids: int, **more: Any) -> None:

@@ -17,10 +17,10 @@ from gflowd.core.job.records import SPEC, WISH
 from gflowd.effects.gateway.kept_files import Keeper
 from gflowd.effects.gateway.peers import Asker, Peers
 from gflowd.paths import Shared, State, content_name
-from gflowd.workers.gateway.past import Past
-from gflowd.workers.gateway.rounds import Rounds
+from gflowd.workers.gateway.group_commit import GroupCommit
+from gflowd.workers.gateway.history_answers import HistoryAnswers
 from gflowd.workers.gateway.server import Limits, Server, listen
-from gflowd.workers.gateway.views import Views
+from gflowd.workers.gateway.visible_snapshot import VisibleSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ ENVIRONMENT = b"A=1\0"
 FILES = (("env", ENVIRONMENT),)
 
 
-class EasyCourt:
+class EasyAdmission:
     """Lets everybody submit, and do as they like with jobs of their own; knows no rule but these."""
 
     def __init__(self) -> None:
@@ -46,14 +46,14 @@ class EasyCourt:
         self.fold = fold
         self.followed.append(keys)
 
-    def sit(self) -> None:
+    def begin_round(self) -> None:
         pass
 
     def check(self, asker: Asker) -> None:
         if asker.name == "stranger":
             raise Refused("stranger may not submit jobs here")
 
-    def judged(self, request: Commit, asker: Asker, next_id: int) -> list[Record]:
+    def admitted(self, request: Commit, asker: Asker, next_id: int) -> list[Record]:
         assert self.fold is not None
         made: list[Record] = []
         for kind, key, value in request.records:
@@ -101,13 +101,18 @@ class Gate:
         self.path = os.path.join(run, "gate.sock")
         self.state = state
         state.share(Shared(self.path, state.path("spool"), private_jobs=private))
-        self.peers, self.court, self.bell = NamedPeers(), EasyCourt(), os.path.join(run, "bell")
+        self.peers, self.admission, self.bell = NamedPeers(), EasyAdmission(), os.path.join(run, "bell")
         keeper = Keeper(self.state, 1 << 20, 1 << 16)
-        self.rounds = Rounds(self.state, self.bell, keeper, self.court)
-        self.past = Past(self.state.history, self.may_see_all)
+        self.group_commit = GroupCommit(self.state, self.bell, keeper, self.admission)
+        self.past = HistoryAnswers(self.state.history, self.may_see_all)
         self.listener = listen(self.path)
         self.server = Server(
-            self.listener, self.rounds, Views(self.rounds, self.may_see_all), self.past, self.peers, limits or Limits()
+            self.listener,
+            self.group_commit,
+            VisibleSnapshot(self.group_commit, self.may_see_all),
+            self.past,
+            self.peers,
+            limits or Limits(),
         )
         self.private = private
         self.mono = 1000.0
@@ -148,7 +153,7 @@ class Gate:
 
     def close(self) -> None:
         self.server.close()
-        self.rounds.close()
+        self.group_commit.close()
         self.listener.close()
 
 

@@ -23,13 +23,13 @@ from gflowd.core.syntax import fast_json
 from gflowd.effects.doorbell import hang, listen
 from gflowd.effects.gateway import kept_files
 from gflowd.effects.gateway.peers import Asker
-from gflowd.effects.shared import account
+from gflowd.effects.shared_mode import account
 from gflowd.paths import content_name
 from gflowd.storage import history_queries
 from gflowd.storage.history import Entry, History, Sheet
 from gflowd.storage.history_queries import Choice
 from gflowd.storage.store import Fold, Store
-from gflowd.workers.gateway import answers, past, server
+from gflowd.workers.gateway import answers, history_answers, server
 from gflowd.workers.gateway.server import Limits
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def snapshot(gate: Gate) -> Fold:
 def test_requests_of_one_round_are_written_with_one_sync_and_answered_with_ids_of_their_own(gate: Gate) -> None:
     gate.ask(submission())
     synced: list[float] = []
-    gate.rounds.store.timed = synced.append
-    bell = hang(gate.rounds._bell)
+    gate.group_commit.store.timed = synced.append
+    bell = hang(gate.group_commit._bell)
     firsts = [head["first"] for head, _ in gate.ask(submission(), submission(count=3), submission())]
     assert (firsts, len(synced)) == ([2, 3, 6], 1)
     assert sorted(snapshot(gate).of(SPEC)) == [1, 2, 3, 4, 5, 6]
@@ -93,7 +93,7 @@ def test_the_same_request_again_gets_the_same_answer(gate: Gate) -> None:
     once = new_once()
     twice = [head["first"] for head, _ in gate.ask(submission(once, 2), submission(once, 2))]
     again = only(gate.ask(submission(once, 2)))
-    gate.rounds.follower.forget()  # as one that was started anew
+    gate.group_commit.follower.forget()  # as one that was started anew
     after = only(gate.ask(submission(once, 2)))
     assert (*twice, again["first"], after["first"]) == (1, 1, 1, 1)
     assert len(snapshot(gate).of(SPEC)) == 2
@@ -105,7 +105,7 @@ def test_the_same_request_again_gets_the_same_answer(gate: Gate) -> None:
 def test_who_asks_again_gets_the_same_answer_whatever_became_of_what_was_asked_for(gate: Gate) -> None:
     once, held = new_once(), new_once()
     assert only(gate.ask(submission(once)))["first"] == 1
-    change = asking.commit(held, gate.rounds.follower.seen, [], [(WISH, 1, HELD)])
+    change = asking.commit(held, gate.group_commit.follower.seen, [], [(WISH, 1, HELD)])
     assert only(gate.ask(change)) == {"ok": True, "first": 0}
     for _ in range(2):
         with Store(gate.state).commit() as commit:  # it has ended and is in the history, the file is another
@@ -113,7 +113,7 @@ def test_who_asks_again_gets_the_same_answer_whatever_became_of_what_was_asked_f
             for kind in (SPEC, WISH):
                 fold.of(kind).pop(1, None)
             commit.rewrite(fold)
-        gate.rounds.follower.forget()  # as one that was started anew
+        gate.group_commit.follower.forget()  # as one that was started anew
         assert only(gate.ask(submission(once))) == {"ok": True, "first": 1}
         assert only(gate.ask(change)) == {"ok": True, "first": 0}
     assert snapshot(gate).of(SPEC) == {}
@@ -125,7 +125,7 @@ def test_what_was_answered_is_remembered_within_bounds(gate: Gate) -> None:
     with Store(gate.state).commit() as commit:
         for key in old:
             commit.put(ANSWERED, key, {"first": 0, "at": 1.0})
-    gate.rounds.follower.forget()
+    gate.group_commit.follower.forget()
     gate.ask(wish(gate, None))
     assert [key for key in snapshot(gate).of(ANSWERED) if key in old] == old[2:]
     words = [new_once() for _ in range(answers.MOST_OF_USER + 5)]
@@ -151,7 +151,7 @@ def wish(gate: Gate, seen: Any, job_id: int = 1) -> bytes:
 
 def test_a_change_is_decided_by_what_the_asker_has_seen(gate: Gate) -> None:
     gate.ask(submission(), submission())
-    seen = gate.rounds.follower.seen
+    seen = gate.group_commit.follower.seen
     with Store(gate.state).commit() as commit:
         commit.put(PHASE, 2, {"is": "queued"})
     assert only(gate.ask(wish(gate, None, 3)))["error"] == "no job 3"
@@ -159,13 +159,13 @@ def test_a_change_is_decided_by_what_the_asker_has_seen(gate: Gate) -> None:
     assert only(gate.ask(wish(gate, seen))) == {"ok": True, "first": 0}
     assert only(gate.ask(wish(gate, seen))) == {"again": True}, "it is held now"
     assert only(gate.ask(wish(gate, (seen[0] + 10_000, *seen[1:])))) == {"again": True}
-    now = gate.rounds.follower.seen
+    now = gate.group_commit.follower.seen
     with Store(gate.state).commit() as commit:
         fold = commit.fold()
         fold.of(PHASE)[1] = {"is": "queued"}
         commit.rewrite(fold)
     assert only(gate.ask(wish(gate, now, 2))) == {"again": True}
-    assert only(gate.ask(wish(gate, gate.rounds.follower.seen, 2))) == {"ok": True, "first": 0}
+    assert only(gate.ask(wish(gate, gate.group_commit.follower.seen, 2))) == {"ok": True, "first": 0}
 
 
 def test_a_full_disk_is_told_to_everybody_and_leaves_nothing(gate: Gate) -> None:
@@ -268,7 +268,7 @@ def test_long_requests_take_turns(gate: Gate) -> None:
         client.setblocking(False)
     left = [memoryview(each) for each in long]
     synced: list[float] = []
-    gate.rounds.store.timed = synced.append
+    gate.group_commit.store.timed = synced.append
     for _ in range(60):
         for place, client in enumerate(clients):
             if left[place]:
@@ -308,7 +308,7 @@ def test_a_long_answer_waits_for_who_takes_it_but_not_for_ever(gate: Gate) -> No
     fold = Fold()
     assert fold.feed(message[1])[0] == len(message[1])
     assert fold.of(SPEC) == snapshot(gate).of(SPEC)
-    assert tuple(message[0]["seen"]) == gate.rounds.follower.seen
+    assert tuple(message[0]["seen"]) == gate.group_commit.follower.seen
     gate.mono += server.ANSWER
     gate.work()
     assert (gate.server.is_idle, gate.server._all_bytes) == (True, 0)
@@ -430,8 +430,8 @@ def test_the_history_is_asked_as_if_it_were_open(state: State, runtime_dir: str)
 
 
 def test_questions_to_the_history_are_few_at_a_time(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(past, "History", lambda _: signal.pause())
-    waiting = [gate.begin(asking.history("count")) for _ in range(past.MOST_OF_USER)]
+    monkeypatch.setattr(history_answers, "History", lambda _: signal.pause())
+    waiting = [gate.begin(asking.history("count")) for _ in range(history_answers.MOST_OF_USER)]
     gate.work()
     assert only(gate.ask(asking.history("count")))["status"] == 75
     assert only(gate.ask(submission()))["first"] == 1
@@ -444,7 +444,7 @@ def test_without_processes_or_descriptors_it_says_so_and_goes_on(gate: Gate, mon
     def fail(*_: object) -> int:
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(past, "History", lambda _: signal.pause())
+    monkeypatch.setattr(history_answers, "History", lambda _: signal.pause())
     for name in ("fork", "pidfd_open"):
         with monkeypatch.context() as patched:
             patched.setattr(os, name, fail)

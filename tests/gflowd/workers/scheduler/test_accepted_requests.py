@@ -23,13 +23,13 @@ from support import depth
 from support.made_up_requests import LEAST, PEERS, PLACES, Requests
 
 from gflowd.config import loader
+from gflowd.core.admission.known_jobs import KnownJobs
 from gflowd.core.execution.observations import Key, Observation, Observations
 from gflowd.core.gateway.requests import Commit
 from gflowd.core.gpu.device import Gpu
 from gflowd.core.job import codec
 from gflowd.core.job.model import Identity, Started
 from gflowd.core.job.records import PHASE, PROVISIONAL, SPEC, is_live
-from gflowd.core.judging.standing import Standing
 from gflowd.core.moment import Moment
 from gflowd.effects.gateway.kept_files import Keeper
 from gflowd.effects.gateway.peers import Asker, Peers
@@ -38,14 +38,14 @@ from gflowd.storage.history import History
 from gflowd.storage.store import Store
 from gflowd.workers.base import Wiring
 from gflowd.workers.board import Pulses
-from gflowd.workers.gateway import court
-from gflowd.workers.gateway.rounds import Asked, Rounds
+from gflowd.workers.board_slots import GPU_POLLER, ZOMBIE_DETECTOR, Post, Slots
+from gflowd.workers.gateway import admission
+from gflowd.workers.gateway.group_commit import Asked, GroupCommit
 from gflowd.workers.scheduler import worker
 from gflowd.workers.scheduler.launching.launcher import Launcher
-from gflowd.workers.slots import GPU_POLLER, ZOMBIE_DETECTOR, Post, Slots
 
 if TYPE_CHECKING:
-    from gflowd.core.judging.peer import Peer
+    from gflowd.core.admission.peer import Peer
 
 GPUS = tuple(Gpu(index=index, uuid=f"GPU-{index}", model="M", memory_mb=80, simulated=True) for index in range(3))
 TICKS = 3  # after each change: what one commits, the next may act upon
@@ -72,7 +72,7 @@ class Machine(Requests):
         self.seen: dict[Key, Observation] = {}
         self.patches = [
             mock.patch.object(Launcher, "launch", launched),
-            mock.patch.object(court, "time", SimpleNamespace(time=self.now)),
+            mock.patch.object(admission, "time", SimpleNamespace(time=self.now)),
         ]
         for each in self.patches:
             each.start()
@@ -89,8 +89,8 @@ class Machine(Requests):
         self.store = Store(self.state)
         with self.store.commit():
             pass
-        law = court.CourtOfLaw(self.state, config, Peers())
-        self.rounds = Rounds(self.state, self.wiring.runtime.bell, AnyFiles(self.state, 1 << 20, 1 << 16), law)
+        law = admission.Admission(self.state, config, Peers())
+        self.rounds = GroupCommit(self.state, self.wiring.runtime.bell, AnyFiles(self.state, 1 << 20, 1 << 16), law)
         self.scheduler = worker.open(self.wiring)
         self.ticks()
         for peer in PEERS:
@@ -115,8 +115,8 @@ class Machine(Requests):
         self.scheduler = worker.open(self.wiring)
         self.ticks()
 
-    def standing(self) -> Standing:
-        return Standing(self.store.read())
+    def standing(self) -> KnownJobs:
+        return KnownJobs(self.store.read())
 
     def now(self) -> float:
         return self.wall

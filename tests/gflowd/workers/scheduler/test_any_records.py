@@ -18,9 +18,9 @@ from gflowd.core.job.records import LARGEST_ID
 from gflowd.core.moment import Moment
 from gflowd.storage.record_log import Fold, sealed
 from gflowd.storage.store import Store
+from gflowd.workers.board_slots import Slots
 from gflowd.workers.scheduler import worker
 from gflowd.workers.scheduler.launching.launcher import Launcher
-from gflowd.workers.slots import Slots
 
 if TYPE_CHECKING:
     from gflowd.workers.base import Wiring

@@ -33,8 +33,8 @@ from gflowd.core.planning.reservation_calendar import ReservationCalendar
 from gflowd.core.queue.job_queue import JobQueue
 from gflowd.core.queue.job_records import JobRecords
 from gflowd.workers.base import Wiring
+from gflowd.workers.board_slots import Slots
 from gflowd.workers.scheduler.planner import DOUBT, Planner, Said
-from gflowd.workers.slots import Slots
 
 NOTHING_SAID = Said({}, {}, {})
 NO_RESERVATIONS = ReservationCalendar(None)

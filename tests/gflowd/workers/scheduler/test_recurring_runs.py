@@ -36,8 +36,8 @@ from gflowd.core.job.retry_policy import Retry
 from gflowd.core.moment import Moment
 from gflowd.storage.store import Store
 from gflowd.workers.base import Wiring
+from gflowd.workers.board_slots import Agenda
 from gflowd.workers.scheduler import worker as module
-from gflowd.workers.slots import Agenda
 
 HOUR = 3600.0
 T = 1_800_000_000.0  # the first run's time

@@ -33,11 +33,11 @@ from gflowd.effects.doorbell import POLL
 from gflowd.effects.gpu.claims import Claims
 from gflowd.storage.store import Store
 from gflowd.workers.base import Turn, Wiring
+from gflowd.workers.board_slots import TIMEOUT_ENFORCER, Agenda, Post, Slots
 from gflowd.workers.scheduler import worker as module
-from gflowd.workers.scheduler.settlement import AT_ONCE
+from gflowd.workers.scheduler.due_transitions import AT_ONCE
 from gflowd.workers.scheduler.upkeep.snapshot_follower import Fenced
 from gflowd.workers.scheduler.worker import ROUNDS, Scheduler
-from gflowd.workers.slots import TIMEOUT_ENFORCER, Agenda, Post, Slots
 
 STARTED = Started(at=10.0, mono=10.0, identity=Identity(BOOT, 1 << 30, 1))
 GPUS = tuple(Gpu(index=i, uuid=f"GPU-{uuid4()}", model="M", memory_mb=10) for i in range(2))

@@ -11,7 +11,7 @@ from gflowd.core.execution.procstat import Process
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Identity
 from gflowd.effects.kernel import processes
-from gflowd.workers.attempts import Attempts
+from gflowd.workers.attempt_processes import Attempts
 from gflowd.workers.timeout_enforcer.memory_watch import EVERY, MemoryWatch
 
 TAKE = "import sys, time; kept = bytearray(b'x') * ({} << 20); open(sys.argv[1], 'w').close(); time.sleep(60)"

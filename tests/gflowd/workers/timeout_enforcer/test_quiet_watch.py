@@ -12,7 +12,7 @@ from gflowd.core.execution.observations import LiveJob
 from gflowd.core.job.model import Identity, Pauses, Started
 from gflowd.core.moment import Moment
 from gflowd.paths import State
-from gflowd.workers import attempts
+from gflowd.workers import attempt_processes
 from gflowd.workers.base import Wiring
 from gflowd.workers.timeout_enforcer.quiet_watch import QuietWatch
 
@@ -50,7 +50,7 @@ def files(wiring: Wiring) -> Job:
 
 @pytest.fixture
 def watch(wiring: Wiring) -> QuietWatch:
-    return QuietWatch(attempts.of(wiring))
+    return QuietWatch(attempt_processes.of(wiring))
 
 
 def test_one_that_is_quiet_is_warned_and_after_its_grace_over(watch: QuietWatch, files: Job) -> None:
@@ -105,7 +105,7 @@ def test_one_that_comes_later_knows_when_it_was_written_to_but_not_across_a_paus
     files.write(files.log, 30)
     assert watch.tick([job()], moment(50))[2] == START + 90
     goes_on = job(pauses=Pauses(count=1, seconds=10.0, last_mono=START + 45))
-    assert QuietWatch(attempts.of(wiring)).tick([goes_on], moment(50))[2] == START + 105, "since it goes on"
+    assert QuietWatch(attempt_processes.of(wiring)).tick([goes_on], moment(50))[2] == START + 105, "since it goes on"
 
 
 def test_a_clock_that_is_set_makes_nobody_quiet_at_once(wiring: Wiring, watch: QuietWatch, files: Job) -> None:
@@ -114,9 +114,9 @@ def test_a_clock_that_is_set_makes_nobody_quiet_at_once(wiring: Wiring, watch: Q
     ahead = Moment(WALL + 1e6, START + 60, BOOT)
     assert watch.tick([job()], ahead) == ((), (), START + 110), "it wrote since the last look"
     behind = Moment(WALL - 1e6, START + 60, BOOT)
-    assert QuietWatch(attempts.of(wiring)).tick([job()], behind) == ((), (), START + 120)
+    assert QuietWatch(attempt_processes.of(wiring)).tick([job()], behind) == ((), (), START + 120)
     late = Moment(WALL + 1e6, START + 500, BOOT)
-    assert QuietWatch(attempts.of(wiring)).tick([job()], late) == ((KEY,), (), START + 501), (
+    assert QuietWatch(attempt_processes.of(wiring)).tick([job()], late) == ((KEY,), (), START + 501), (
         "first a warning, then the grace"
     )
 

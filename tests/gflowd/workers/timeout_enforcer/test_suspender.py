@@ -20,7 +20,7 @@ from gflowd.core.job.model import Identity, Pauses
 from gflowd.effects.attempt import jobdir
 from gflowd.effects.kernel import processes
 from gflowd.effects.kernel.cgroups import Cgroups
-from gflowd.workers import attempts
+from gflowd.workers import attempt_processes
 from gflowd.workers.base import Turn, Wiring
 from gflowd.workers.timeout_enforcer import worker as timeout_enforcer
 from gflowd.workers.timeout_enforcer.worker import TimeoutEnforcer
@@ -221,7 +221,7 @@ def group(tmp_path: Path) -> Iterator[Cgroups]:
 def test_an_attempt_with_a_group_is_frozen_and_hears_of_nothing(
     wiring: Wiring, jobs: Jobs, group: Cgroups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempts.cgroups, "find", lambda _: group)
+    monkeypatch.setattr(attempt_processes.cgroups, "find", lambda _: group)
     enforcer = timeout_enforcer.open(wiring)
     identity = jobs.start(1, f"echo $$ >{group.path((1, 1))}/cgroup.procs; {BUSY}")
     eventually(lambda: (jobs.directory(1) / "here").exists() and steps(jobs) > 2)
@@ -239,7 +239,7 @@ def test_an_attempt_with_a_group_is_frozen_and_hears_of_nothing(
 def test_a_frozen_attempt_that_must_end_is_let_go_first(
     wiring: Wiring, jobs: Jobs, group: Cgroups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempts.cgroups, "find", lambda _: group)
+    monkeypatch.setattr(attempt_processes.cgroups, "find", lambda _: group)
     enforcer = timeout_enforcer.open(wiring)
     text = f"echo $$ >{group.path((1, 1))}/cgroup.procs; trap 'exit 7' INT; echo >here; while :; do sleep 0.01; done"
     identity = jobs.start(1, text)

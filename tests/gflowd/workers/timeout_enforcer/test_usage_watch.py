@@ -10,7 +10,7 @@ from support.waiting import eventually
 
 from gflowd.core.execution.usage import EVERY, SOONEST, Sample, Samples
 from gflowd.core.job.model import Identity
-from gflowd.workers.attempts import Attempts
+from gflowd.workers.attempt_processes import Attempts
 from gflowd.workers.timeout_enforcer.usage_watch import UsageWatch
 
 SHARED = """

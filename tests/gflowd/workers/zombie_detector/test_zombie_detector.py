@@ -18,7 +18,7 @@ from support.waiting import eventually
 
 from gflowd.core.execution.observations import LiveJob, Observation, Observations
 from gflowd.core.job.model import Identity
-from gflowd.effects.attempt import jobdir, relay
+from gflowd.effects.attempt import jobdir, relay_directory
 from gflowd.effects.kernel import processes
 from gflowd.workers.base import Turn, Wiring
 from gflowd.workers.zombie_detector import worker as zombie_detector
@@ -376,7 +376,7 @@ def test_a_job_whose_user_is_gone_is_abandoned_and_wakes_the_detector(
     detector: ZombieDetector, wiring: Wiring, jobs: Jobs
 ) -> None:
     os.makedirs(wiring.state.path("relays"), mode=0o700)
-    held = relay.make(wiring.state.relay("abc"))
+    held = relay_directory.make(wiring.state.relay("abc"))
     jobs.start(1, "sleep 60")
     turn = look(detector, live(1, relay="abc"))
     assert not observation(turn).abandoned

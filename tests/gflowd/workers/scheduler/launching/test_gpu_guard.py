@@ -13,7 +13,7 @@ from support.groups import WHY_NO_FILTER, inside
 
 from gflowd.core.gpu.device import Gpu
 from gflowd.core.job.model import Run
-from gflowd.effects.shared import bpf, device_filter
+from gflowd.effects.shared_mode import bpf, device_filter
 from gflowd.workers.base import Wiring
 from gflowd.workers.scheduler.launching.gpu_guard import LATE, GpuGuard
 
