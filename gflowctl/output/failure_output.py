@@ -11,7 +11,8 @@ from gflowctl.view import jobs
 from gflowctl.view.job_log import open_log
 from gflowctl.view.transcript import Transcript
 from gflowd.core.errors import Refused
-from gflowd.core.job.model import FAILURES, Ended
+from gflowd.core.job.model import Ended
+from gflowd.core.job.states import FAILURES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -31,7 +31,6 @@ from gflowd.core.job.field_rules import (
 from gflowd.core.job.model import (
     ALWAYS,
     EARLIEST,
-    ENDED_STATES,
     EXECUTORS,
     LARGEST_COUNT,
     LATEST,
@@ -43,6 +42,7 @@ from gflowd.core.job.model import (
     SLURM,
     SOURCES,
 )
+from gflowd.core.job.states import ENDED_STATES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gflowd.core.accounting.runtimes import ASSUMED, GUESS, Length
 from gflowd.core.job import reasons
-from gflowd.core.planning import reservation_gaps
+from gflowd.core.planning import promises, reservation_gaps
 from gflowd.core.planning.occupancy import hold, owner_of
+from gflowd.core.planning.promises import Promise
 from gflowd.core.planning.reservation_gaps import LEAST
 from gflowd.core.queue.order import band, shape
 from gflowd.core.request.validation import why_impossible
@@ -76,18 +77,6 @@ class Rules:
     promise_within: float = inf
     rule_out: Callable[[Job, float, bool], None] = lambda *_: None
     enough: Callable[[], None] = lambda: None
-
-
-@dataclass(frozen=True, slots=True)
-class Promise:
-    """A job whose resources are kept for it: it starts at `at` at the latest (None: not known), and is
-    `expected` to start then (None: nothing is kept for it now, for the reason `why`).
-    """
-
-    job: Job
-    at: float | None
-    expected: float | None
-    why: str
 
 
 @dataclass(slots=True)
@@ -366,7 +355,8 @@ class _Planner:
         self.plan.promises.append(Promise(job, at, expected, why))
 
     def _deserves(self, job: Job, length: Length) -> bool:
-        due = self._rules.ready(job) + min(self._rules.promise_after * length.seconds, self._rules.promise_within)
+        rules = self._rules
+        due = promises.due(rules.ready(job), length.seconds, rules.promise_after, rules.promise_within)
         if due > self._room.now:
             self.plan.promise_due = due if self.plan.promise_due is None else min(due, self.plan.promise_due)
         return due <= self._room.now

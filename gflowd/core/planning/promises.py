@@ -1,4 +1,4 @@
-"""What is remembered of a promised start, and why one that moved did. Pure.
+"""When a job that waits is to be promised a start, what is remembered of it, and why one that moved did. Pure.
 
 A record has the job's id. `since`: when it got its place; `at`: when it starts at the latest; `by`: which jobs end
 before that, and when; if it had to move, `was`: the time before, and `cause`: why. While the start depends on jobs
@@ -15,8 +15,7 @@ from gflowd.core.job import reasons
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from gflowd.core.job.model import Spec
-    from gflowd.core.planning.backfill import Promise
+    from gflowd.core.job.model import Job, Spec
     from gflowd.core.queue.order import Band
 
     Record = Mapping[str, Any]
@@ -31,6 +30,18 @@ ITS_OWN = {
     reasons.DRAINED: "no job is started while gflow is drained",
     reasons.GROUP: "other jobs of its array or with its name are running",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """A job whose resources are kept for it: it starts at `at` at the latest (None: not known), and is
+    `expected` to start then (None: nothing is kept for it now, for the reason `why`).
+    """
+
+    job: Job
+    at: float | None
+    expected: float | None
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,13 @@ class Basis:
     drained: bool = False
     suspended: frozenset[int] = frozenset()
     offset: float = 0.0
+
+
+def due(ready: float, length: float, after: float, within: float) -> float:
+    """From when on a job that cannot start may be promised one: once it has been `ready` for `after` times its length,
+    or for `within`. Wall times; lengths in seconds. Settings: `promise_after`, `promise_within`.
+    """
+    return ready + min(after * length, within)
 
 
 def renewed(

@@ -9,7 +9,7 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gflowd.core.cluster import listing, states
+from gflowd.core.cluster import listing, pending_limit, states
 from gflowd.core.cluster.remote_observations import RUNNING, WAITING, Offer, Sight
 from gflowd.effects.cluster import attempt_files
 from gflowd.effects.cluster.intents import ALONE
@@ -140,7 +140,7 @@ class Mirror:
     def _room(self) -> int:
         """How many more may wait there."""
         begun = sum(1 for each in self._watches.values() if each.sight is not None and each.sight.started is not None)
-        return self._cluster.max_pending - len(self._handover.of_key) + begun
+        return pending_limit.left(self._cluster, len(self._handover.of_key) - begun)
 
     # what the cluster says
 

@@ -9,10 +9,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core.cluster import suitability
+from gflowd.core.cluster import pending_limit, suitability
 from gflowd.core.execution.observations import live_job
 from gflowd.core.job import reasons
-from gflowd.core.job.model import Starting
 from gflowd.core.queue.order import band
 
 if TYPE_CHECKING:
@@ -73,20 +72,12 @@ class Handover:
     ) -> None:
         """Adds to `plan.handed`; jobs that can never start here and may elsewhere are no longer `plan.impossible`."""
         self.reasons, self.due = {}, None
-        room = self._room(job_queue, slots.sights)
+        room = pending_limit.room(self._clusters, job_queue.live.values(), slots.sights.unreachable)
         this = Round(job_queue, planner, plan, taken, slots.sights, room, now, drained)
         if job_queue.has_abroad:
             self._named(this)
         if job_queue.anywhere:
             self._anywhere(this)
-
-    def _room(self, job_queue: JobQueue, sights: Sights) -> dict[str, int]:
-        pending = Counter(job.phase.run.cluster for job in job_queue.live.values() if isinstance(job.phase, Starting))
-        return {
-            name: cluster.max_pending - pending[name]
-            for name, cluster in self._clusters.items()
-            if name not in sights.unreachable
-        }
 
     def _named(self, this: Round) -> None:
         for job in this.job_queue.queue(this.now.wall, this.planner.shares, abroad=True):

@@ -18,10 +18,10 @@ from gflowd.core.gpu import allocation, nvml_codes
 from gflowd.core.job import reasons
 from gflowd.core.job.model import AUTO, Ended, Job, Phase, Queued, Run, Running, Starting, Stopping, Suspended
 from gflowd.core.planning import backfill, forecast, promises, unsuspension
-from gflowd.core.planning.backfill import LATE, Plan, Promise, Rules
+from gflowd.core.planning.backfill import LATE, Plan, Rules
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.occupancy import OVERDUE, Hold, Occupancy, hold
-from gflowd.core.planning.promises import Basis
+from gflowd.core.planning.promises import Basis, Promise
 from gflowd.core.queue.order import band
 from gflowd.effects.kernel import machine
 from gflowd.workers.scheduler.gpu_pool import DOUBT, GpuPool

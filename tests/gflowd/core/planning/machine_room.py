@@ -11,9 +11,10 @@ from support.specs import SPEC
 from gflowd.core.accounting.runtimes import Length, remaining
 from gflowd.core.job.model import Job, Queued, Wish
 from gflowd.core.planning import backfill
-from gflowd.core.planning.backfill import Plan, Promise, Rules, limit_or_guess
+from gflowd.core.planning.backfill import Plan, Rules, limit_or_guess
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.occupancy import Hold, Occupancy, hold
+from gflowd.core.planning.promises import Promise
 from gflowd.core.planning.reservations import Window
 from gflowd.core.queue.order import band
 

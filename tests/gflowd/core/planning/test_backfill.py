@@ -15,9 +15,10 @@ from gflowd.core.accounting.runtimes import DEFAULT, Length
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Job, Queued, Spec, Wish
 from gflowd.core.planning import backfill
-from gflowd.core.planning.backfill import LATE, Look, Plan, Promise, Rules, limit_or_guess
+from gflowd.core.planning.backfill import LATE, Look, Plan, Rules, limit_or_guess
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.occupancy import Hold, Occupancy, hold
+from gflowd.core.planning.promises import Promise
 
 NOW = 1000.0
 HOUR = 3600.0

@@ -13,9 +13,10 @@ from gflowd.core.accounting.fairshare import Shares
 from gflowd.core.accounting.runtimes import ASSUMED
 from gflowd.core.job.model import Identity, Job, Queued, Run, Running, Started, Wish
 from gflowd.core.planning import backfill
-from gflowd.core.planning.backfill import Plan, Promise, Rules
+from gflowd.core.planning.backfill import Plan, Rules
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.occupancy import Occupancy, hold
+from gflowd.core.planning.promises import Promise
 from gflowd.core.queue.order import PriorityOrder, Seat, Walker
 
 HOUR = 3600.0

@@ -10,8 +10,7 @@ from support import specs
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Job, Queued, Wish
 from gflowd.core.planning import promises
-from gflowd.core.planning.backfill import Promise
-from gflowd.core.planning.promises import TOLERANCE, UNKNOWN, WAS_DOWN, Basis, has_moved, renewed
+from gflowd.core.planning.promises import TOLERANCE, UNKNOWN, WAS_DOWN, Basis, Promise, has_moved, renewed
 
 SPEC = specs.SPEC.replace(gpus=2)
 MINE, HIGHER = (0.0, -10), (0.0, -20)

@@ -28,7 +28,7 @@ class Told(Archive):
 
 def past_world() -> World:
     world = World()
-    world.job_queue = JobQueue(world.records, ToldEvents())
+    world.job_queue = JobQueue(world.records, Told())
     return world
 
 
