@@ -72,7 +72,7 @@ MAY_IMPORT = (
          "gflowd.core.syntax."),
     ),
     # how far a job says it is, for people to see
-    ("gflowd.core.progress.", ("gflowd.core.job.value", "gflowd.core.progress.")),
+    ("gflowd.core.progress.", ("gflowd.core.job.value_base", "gflowd.core.progress.")),
     # what users and the gateway of a daemon for many users say to each other
     ("gflowd.core.gateway.", ("gflowd.core.errors", "gflowd.core.gateway.", "gflowd.core.syntax.fast_json")),
     # what monitoring systems are told
@@ -551,7 +551,7 @@ def test_a_value_is_a_dataclass_unless_gflowctl_would_have_to_wait_for_that() ->
         found = {name for name in found if not name.startswith("gflowd.workers")}
         reached |= found
         todo += found
-    own = {"gflowd.core.job.value"}
+    own = {"gflowd.core.job.value_base"}
     outside = {name: plain_values(paths[name].read_text()) for name in sorted(NAMES - reached - own)}
     assert {name: values for name, values in outside.items() if values} == {}
     assert plain_values(paths["gflowd.core.job.model"].read_text()), "it looks for what there is"

@@ -9,7 +9,7 @@ from gflowctl.admin import slurm_parts, slurm_script
 from gflowctl.view import dependencies, jobs, kept_submission, roles, views
 from gflowd.core.errors import Refused
 from gflowd.core.job.dependencies import AFTER, AFTERCORR, ANY, SINGLETON, Needs
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 from gflowd.core.queue.dependency_rules import Never, Satisfied
 
 TYPE_CHECKING = False

@@ -15,7 +15,7 @@ from gflowd.core.job import reasons
 from gflowd.core.job.dependencies import NOTHING
 from gflowd.core.job.records import PHASE, has_ended
 from gflowd.core.job.states import FAILURES
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 from gflowd.core.queue import dependency_paths
 from gflowd.core.request import deadlines
 

@@ -12,7 +12,7 @@ from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job import codec
 from gflowd.core.job.model import Wish
 from gflowd.core.job.records import LIMIT, SPEC, WISH
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 from gflowd.storage.record_log import Fold
 
 TYPE_CHECKING = False

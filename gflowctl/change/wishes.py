@@ -11,7 +11,7 @@ from gflowd.core.errors import Refused
 from gflowd.core.job import codec
 from gflowd.core.job.model import Wish
 from gflowd.core.job.records import WISH
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 from gflowd.core.syntax.plurals import count, noun
 from gflowd.storage.record_log import Fold
 

@@ -11,7 +11,7 @@ from gflowctl.output import job_counts, render
 from gflowctl.view import views
 from gflowd.core.job.records import RESERVATION
 from gflowd.core.job.states import ENDED_STATES, STATES
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 from gflowd.core.planning import reservations
 
 TYPE_CHECKING = False

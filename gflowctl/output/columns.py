@@ -9,7 +9,7 @@ from gflowd.core.errors import BadUsage
 from gflowd.core.job.model import Begun, Ended, Running, is_live
 from gflowd.core.job.reasons import IDLE_GPUS, NO_OUTPUT, RESOURCES, TERMINAL_INPUT
 from gflowd.core.job.states import SHORT_STATES, STATES
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 from gflowd.core.syntax import durations
 
 TYPE_CHECKING = False

@@ -7,7 +7,7 @@ import sys
 import time
 
 from gflowd.core.errors import SystemFailed, brief
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

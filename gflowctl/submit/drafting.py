@@ -14,7 +14,7 @@ from gflowctl.submit import capture
 from gflowd import paths
 from gflowd.core.errors import GflowError, Refused
 from gflowd.core.job.model import HERE, OPEN_FILES, STDIN, Spec
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 from gflowd.core.request import validation
 
 TYPE_CHECKING = False

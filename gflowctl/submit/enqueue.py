@@ -7,7 +7,7 @@ from gflowd.core.errors import Refused
 from gflowd.core.job import codec
 from gflowd.core.job.model import Job, Queued, Wish
 from gflowd.core.job.records import SPEC, WISH
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import itertools
 import os
 
 from gflowd.core.errors import BadUsage, GflowError, Refused
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 from gflowd.core.request import script_head
 from gflowd.core.slurm.sbatch_options import COMMAND_LINE
 

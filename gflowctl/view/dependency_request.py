@@ -9,7 +9,7 @@ from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job import dependencies
 from gflowd.core.job.dependencies import AFTERCORR, ALL, ANY
 from gflowd.core.job.records import SPEC
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

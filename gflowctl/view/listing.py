@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gflowctl.view import jobs
 from gflowd.core.job.states import ENDED_STATES
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

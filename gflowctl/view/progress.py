@@ -8,7 +8,7 @@ import os
 
 from gflowctl.view import jobs
 from gflowd.core.job.model import EARLIEST, LATEST
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 from gflowd.core.progress import report
 from gflowd.effects import files
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gflowctl.output import render
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 from gflowd.core.slurm import column_forms
 
 TYPE_CHECKING = False

@@ -10,7 +10,7 @@ import stat
 
 from gflowctl.submit.git import files, index, objects
 from gflowctl.submit.git.files import UnreadableError
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

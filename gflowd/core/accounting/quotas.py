@@ -7,7 +7,7 @@ what it does not mention, another quota counts.
 
 from __future__ import annotations
 
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 from gflowd.core.syntax.plurals import count, noun
 
 inf = float("inf")  # gflowctl imports this at its start, and need not import `math`

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gflowd.core.job.value import Posted
+from gflowd.core.job.value_base import Posted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,7 +6,7 @@ missing. A log is appended to only, so the place of that line does not change.
 
 from __future__ import annotations
 
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from gflowd.core.execution import output_files
 from gflowd.core.execution.grace import grace as grace_of
 from gflowd.core.job import reasons
 from gflowd.core.job.model import NEVER, Begun, Job, Pauses, Started, Stopping, Suspended
-from gflowd.core.job.value import Posted
+from gflowd.core.job.value_base import Posted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from gflowd.core.job.model import CGROUP, LARGEST_COUNT, SAMPLES, SHELL, Used
-from gflowd.core.job.value import Posted
+from gflowd.core.job.value_base import Posted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gflowd.core.job.value import Posted
+from gflowd.core.job.value_base import Posted
 
 
 @dataclass(frozen=True, slots=True)

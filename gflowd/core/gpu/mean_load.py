@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gflowd.core.job.value import Posted
+from gflowd.core.job.value_base import Posted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

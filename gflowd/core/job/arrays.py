@@ -10,7 +10,7 @@ import re
 
 from gflowd.core.errors import Refused
 from gflowd.core.job import overrides
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 from gflowd.core.syntax import ranges as spans
 from gflowd.core.syntax.ranges import length, spanned
 

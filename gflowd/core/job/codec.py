@@ -26,7 +26,7 @@ from gflowd.core.job.model import (
     Wish,
 )
 from gflowd.core.job.records import ENDED, QUEUED, RUNNING, STARTING, STOPPING, SUSPENDED
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from gflowd.core.errors import Refused
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 from gflowd.core.syntax import durations
 
 TYPE_CHECKING = False

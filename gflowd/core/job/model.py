@@ -8,7 +8,7 @@ are seconds of the monotonic clock and mean something only together with the boo
 from __future__ import annotations
 
 from gflowd.core.job.states import CANCELLED, HELD, QUEUED, RUNNING, STARTING, STOPPING, SUSPENDED
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

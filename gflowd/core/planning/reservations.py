@@ -12,7 +12,7 @@ from datetime import timedelta
 from itertools import islice, takewhile
 
 from gflowd.core.job import codec
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 from gflowd.core.syntax.wall_clock import first_instant, on_the_wall
 
 TYPE_CHECKING = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 from gflowd.core.progress.report import printable
 
 TYPE_CHECKING = False

@@ -12,7 +12,7 @@ from gflowd.core.errors import Refused
 from gflowd.core.job.dependencies import AFTER, AFTERANY, AFTERNOTOK, AFTEROK, ALL, Dependency, Needs
 from gflowd.core.job.model import Ended, Phase, Running, Stopping, Suspended
 from gflowd.core.job.states import FINISHED
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from gflowd.core.errors import Refused
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 from gflowd.core.slurm import job_variables, sbatch_options, sbatch_semantics
 
 TYPE_CHECKING = False

@@ -9,7 +9,7 @@ from gflowd.core.job import dependencies
 from gflowd.core.job.model import SKIP, Spec
 from gflowd.core.job.retry_policy import DEFAULT_ON, ZOMBIE
 from gflowd.core.job.states import ENDED_STATES, HELD, QUEUED, RUNNING, STARTING, STOPPING, SUSPENDED
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 from gflowd.core.request import validation
 
 TYPE_CHECKING = False

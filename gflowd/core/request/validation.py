@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gflowd.core.errors import Refused
 from gflowd.core.job.model import LONGEST_NAME, LONGEST_STRING, RANGES, is_text
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

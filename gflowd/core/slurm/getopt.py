@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gflowd.core.errors import Refused, meant
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

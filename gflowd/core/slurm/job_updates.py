@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gflowd.core.errors import Refused
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 from gflowd.core.slurm import sbatch_semantics
 from gflowd.core.slurm.sbatch_options import COMMAND_LINE, Option
 

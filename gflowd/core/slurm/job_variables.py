@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from gflowd.core.errors import Refused
 from gflowd.core.job import array_task
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 from gflowd.core.slurm import site
 from gflowd.core.syntax import memory
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from gflowd.core.errors import Refused
 from gflowd.core.job import array_ids
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 from gflowd.core.syntax import ranges
 
 TYPE_CHECKING = False

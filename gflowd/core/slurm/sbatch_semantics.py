@@ -7,7 +7,7 @@ import re
 
 from gflowd.core.errors import Refused
 from gflowd.core.job import arrays
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 from gflowd.core.slurm.sbatch_options import REFUSED, WITHOUT_EFFECT
 from gflowd.core.syntax import addresses, durations, memory, ranges
 

@@ -7,7 +7,7 @@ nothing that the earlier one needs.
 from __future__ import annotations
 
 from gflowd.core.errors import Refused
-from gflowd.core.job.value import Value
+from gflowd.core.job.value_base import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ import pytest
 from gflowd.core.execution.observations import LiveJob, Observation
 from gflowd.core.gpu.device import Gpu, GpuProcess
 from gflowd.core.job.model import Identity, Started
-from gflowd.core.job.value import Posted
+from gflowd.core.job.value_base import Posted
 
 STARTED = Started(at=1.0, mono=2.0, identity=Identity("boot", 3, 4))
 
