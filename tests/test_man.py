@@ -16,7 +16,7 @@ import gflowctl.main
 import gflowd.command_line
 import gflowd.main
 from gflowd.config.settings import QUOTA_KEYS, SETTINGS
-from gflowd.core.job import reasons, states
+from gflowd.core.job import model, reasons
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "man").glob("*.[1-9]"))
@@ -87,7 +87,7 @@ def test_every_state_and_reason_is_explained() -> None:
     page = plain((ROOT / "man" / "gflow.7").read_text())
     words = {value for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)}
     words |= {"Signaled:", "LaunchFailed:", "Rejected:"}
-    words |= {f'{state} " ({states.SHORT_STATES[state]})"' for state in states.STATES}
+    words |= {f'{state} " ({model.SHORT_STATES[state]})"' for state in model.STATES}
     assert {word for word in words if not re.search(rf"(?m)^\.B[RI]? {re.escape(word)}", page)} == set()
 
 

@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 from gflowd.core.accounting import runtimes
 from gflowd.core.accounting.fairshare import Shares
 from gflowd.core.accounting.runtimes import Runtimes
-from gflowd.core.job import codec, model, states
+from gflowd.core.job import codec, model
 from gflowd.core.planning import backfill, promises
 from gflowd.core.planning.backfill import Rules
 from gflowd.core.planning.capacity import Capacity, Device
@@ -75,7 +75,7 @@ class Gflow:
         run, spec = ended.run, ended.spec
         assert run is not None
         self._usage[job.user] = SHARES.record(self._usage.get(job.user), spec, run.launched_at, at)
-        phase = model.Ended(state=states.FINISHED, ended_at=at, run=run, started_at=run.launched_at)
+        phase = model.Ended(state=model.FINISHED, ended_at=at, run=run, started_at=run.launched_at)
         lasted = runtimes.lasted(codec.encode_phase(phase))
         assert lasted is not None
         key = runtimes.record_id(spec)

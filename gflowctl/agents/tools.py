@@ -26,7 +26,7 @@ from gflowctl.agents.confirmations import LIFETIME, Previews
 from gflowctl.output.failure_output import plain_lines
 from gflowctl.output.render import rfc3339
 from gflowd.core.errors import BadUsage, Refused
-from gflowd.core.job.states import ENDED_STATES, FAILURES, FINISHED
+from gflowd.core.job.model import ENDED_STATES, FAILURES, FINISHED
 
 if TYPE_CHECKING:
     from gflowctl.api import Changes, Job, Queue

@@ -13,8 +13,8 @@ from gflowctl.view import dependencies, dependency_request, jobs, roles, views
 from gflowd.core.errors import Refused
 from gflowd.core.job import reasons
 from gflowd.core.job.dependencies import NOTHING
+from gflowd.core.job.model import FAILURES
 from gflowd.core.job.records import PHASE, has_ended
-from gflowd.core.job.states import FAILURES
 from gflowd.core.job.value_base import Value
 from gflowd.core.queue import dependency_paths
 from gflowd.core.request import deadlines

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from gflowd.core.errors import Refused
 from gflowd.core.job.dependencies import AFTER, AFTERANY, AFTERCORR, AFTEROK
-from gflowd.core.job.model import Ended, Queued, Starting
-from gflowd.core.job.states import FINISHED
+from gflowd.core.job.model import FINISHED, Ended, Queued, Starting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

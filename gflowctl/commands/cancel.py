@@ -24,8 +24,7 @@ from gflowctl.options.selection import NOT_ENDED, Selection
 from gflowctl.output import render
 from gflowctl.view import jobs, series_runs, views
 from gflowd.core.errors import BadUsage, Refused
-from gflowd.core.job.model import Begun, Queued, Wish
-from gflowd.core.job.states import RUNNING, STOPPING, SUSPENDED
+from gflowd.core.job.model import RUNNING, STOPPING, SUSPENDED, Begun, Queued, Wish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

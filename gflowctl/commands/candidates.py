@@ -13,8 +13,7 @@ import signal
 
 from gflowctl.context import Context
 from gflowctl.output import render
-from gflowd.core.job.model import AUTO, HERE
-from gflowd.core.job.states import ENDED_STATES, HELD, QUEUED, SHORT_STATES, STATES
+from gflowd.core.job.model import AUTO, ENDED_STATES, HELD, HERE, QUEUED, SHORT_STATES, STATES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

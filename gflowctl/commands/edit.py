@@ -23,7 +23,7 @@ from gflowctl.view import jobs, roles, views
 from gflowd import command_line
 from gflowd.core.admission import updates
 from gflowd.core.errors import BadUsage, GflowError, Refused
-from gflowd.core.job.states import ENDED_STATES
+from gflowd.core.job.model import ENDED_STATES
 from gflowd.core.request import update_rules
 from gflowd.storage.record_log import Fold
 

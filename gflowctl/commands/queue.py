@@ -28,7 +28,7 @@ from gflowctl.output import columns, descriptions, render
 from gflowctl.view import jobs, listing, views
 from gflowd import command_line
 from gflowd.core.errors import BadUsage
-from gflowd.core.job.states import QUEUED, STATES
+from gflowd.core.job.model import QUEUED, STATES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from gflowctl.submit import cluster_choice
 from gflowctl.view import views
 from gflowd import command_line
 from gflowd.core.errors import BadUsage, SystemFailed
-from gflowd.core.job.states import ENDED_STATES
+from gflowd.core.job.model import ENDED_STATES
 from gflowd.core.request import update_rules, validation
 from gflowd.core.syntax.plurals import noun
 from gflowd.storage.record_log import Fold

@@ -11,7 +11,7 @@ from gflowctl.options import arguments, selection
 from gflowctl.options.selection import WAITING, Selection
 from gflowctl.view.series_runs import NEXT
 from gflowd import command_line
-from gflowd.core.job.states import HELD
+from gflowd.core.job.model import HELD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

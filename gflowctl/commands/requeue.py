@@ -13,7 +13,7 @@ from __future__ import annotations
 from gflowctl.change import applied_wish_rules, wishes
 from gflowctl.options import arguments, selection
 from gflowctl.options.selection import LIVE, Selection
-from gflowd.core.job.states import ENDED_STATES
+from gflowd.core.job.model import ENDED_STATES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -32,10 +32,9 @@ from gflowctl.view import jobs, reasons, views
 from gflowd import paths
 from gflowd.core.errors import BadUsage, GflowError
 from gflowd.core.job import codec
-from gflowd.core.job.model import PROCESS, Begun, Starting
+from gflowd.core.job.model import FINISHED, PROCESS, Begun, Starting
 from gflowd.core.job.reasons import NON_ZERO_EXIT, SCHEDULING
 from gflowd.core.job.records import WISH
-from gflowd.core.job.states import FINISHED
 from gflowd.effects.attempt import relay_directory
 
 TYPE_CHECKING = False

@@ -25,7 +25,7 @@ from gflowd import command_line
 from gflowd.core.accounting import statistics
 from gflowd.core.accounting.statistics import DAY, PROJECT, USER, Calendar
 from gflowd.core.errors import BadUsage
-from gflowd.core.job.states import ENDED_STATES, SHORT_STATES, STATES
+from gflowd.core.job.model import ENDED_STATES, SHORT_STATES, STATES
 from gflowd.core.syntax import durations, memory
 
 TYPE_CHECKING = False

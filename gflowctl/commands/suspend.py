@@ -15,7 +15,7 @@ from __future__ import annotations
 from gflowctl.change import applied_wish_rules, wishes
 from gflowctl.options import arguments, selection
 from gflowctl.options.selection import Selection
-from gflowd.core.job.states import RUNNING, STARTING, SUSPENDED
+from gflowd.core.job.model import RUNNING, STARTING, SUSPENDED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

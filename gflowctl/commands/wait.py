@@ -17,7 +17,7 @@ from gflowctl.output import follow, render
 from gflowctl.view import jobs, views
 from gflowd import command_line
 from gflowd.core.errors import TryAgain
-from gflowd.core.job.states import RUNNING
+from gflowd.core.job.model import RUNNING
 from gflowd.core.syntax.plurals import noun
 
 TYPE_CHECKING = False

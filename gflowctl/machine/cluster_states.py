@@ -8,8 +8,8 @@ from gflowctl.output import render
 from gflowctl.view import views
 from gflowd.core.cluster import programs
 from gflowd.core.errors import Refused, SystemFailed
+from gflowd.core.job.model import ENDED_STATES, STATES
 from gflowd.core.job.records import PHASE, phase_name
-from gflowd.core.job.states import ENDED_STATES, STATES
 from gflowd.core.request.cluster_options import FOR_ALL_USERS
 from gflowd.core.syntax import memory
 

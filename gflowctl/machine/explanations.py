@@ -7,9 +7,8 @@ from gflowctl.output import descriptions, place_in_line
 from gflowctl.view import dependencies, jobs, views
 from gflowctl.view import reasons as why_jobs
 from gflowd.core.job import reasons
-from gflowd.core.job.model import Ended, Queued
+from gflowd.core.job.model import CANCELLED, FAILED, FINISHED, TIMEOUT, Ended, Queued
 from gflowd.core.job.records import PHASE, PROMISE, RESERVATION, is_live
-from gflowd.core.job.states import CANCELLED, FAILED, FINISHED, TIMEOUT
 from gflowd.core.request import gpu_match, validation
 from gflowd.core.syntax import durations, memory, ranges
 from gflowd.core.syntax.plurals import count, noun

@@ -7,9 +7,8 @@ from gflowd.core.accounting import statistics
 from gflowd.core.accounting.ended_totals import gpus_had
 from gflowd.core.accounting.statistics import Account
 from gflowd.core.errors import GflowError
-from gflowd.core.job.model import Ended
+from gflowd.core.job.model import STATES, Ended
 from gflowd.core.job.records import SPEC
-from gflowd.core.job.states import STATES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from gflowctl.machine import gpus as gpu_records
 from gflowctl.machine import reservations as reserving
 from gflowctl.output import job_counts, render
 from gflowctl.view import views
+from gflowd.core.job.model import ENDED_STATES, STATES
 from gflowd.core.job.records import RESERVATION
-from gflowd.core.job.states import ENDED_STATES, STATES
 from gflowd.core.job.value_base import Value
 from gflowd.core.planning import reservations
 

@@ -10,7 +10,7 @@ from gflowctl.output import columns, descriptions
 from gflowctl.view import jobs
 from gflowd import command_line
 from gflowd.core.errors import BadUsage
-from gflowd.core.job.states import ENDED_STATES
+from gflowd.core.job.model import ENDED_STATES
 
 if TYPE_CHECKING:
     import argparse

@@ -12,7 +12,7 @@ from textual.scroll_view import ScrollView
 from gflowctl.monitor import drawing
 from gflowctl.monitor.screen_contents import GPUS, JOBID, NAME, PLACE, PROGRESS, STATE, TIME, TITLES, USER, Picture
 from gflowctl.output import render
-from gflowd.core.job.states import CANCELLED, ENDED_STATES, FINISHED
+from gflowd.core.job.model import CANCELLED, ENDED_STATES, FINISHED
 
 if TYPE_CHECKING:
     from textual.strip import Strip

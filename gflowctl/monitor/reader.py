@@ -14,9 +14,8 @@ from gflowctl.machine import drain, explanations, gpus, job_details
 from gflowctl.monitor.screen_contents import PLACE, PROGRESS, TITLES, Details, GpuLine, Picture, Row
 from gflowctl.output import columns, descriptions, follow, job_counts, render
 from gflowctl.view import folding, jobs, reasons, views
-from gflowd.core.job.model import Ended, Queued, is_live
+from gflowd.core.job.model import ENDED_STATES, HELD, SHORT_STATES, STATES, Ended, Queued, is_live
 from gflowd.core.job.reasons import SCHEDULING
-from gflowd.core.job.states import ENDED_STATES, HELD, SHORT_STATES, STATES
 from gflowd.core.syntax import durations
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from gflowctl.output import descriptions
 from gflowctl.view import jobs, views
 from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused
-from gflowd.core.job.states import ENDED_STATES, HELD, QUEUED, RUNNING, STARTING, STATES, STOPPING, SUSPENDED
+from gflowd.core.job.model import ENDED_STATES, HELD, QUEUED, RUNNING, STARTING, STATES, STOPPING, SUSPENDED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from gflowctl.output import descriptions, render
 from gflowctl.view import jobs, reasons, views
 from gflowd.core.job import array_ids
+from gflowd.core.job.model import FAILURES
 from gflowd.core.job.records import PHASE, is_live, is_queued
-from gflowd.core.job.states import FAILURES
 from gflowd.core.syntax.plurals import count
 
 TYPE_CHECKING = False

@@ -6,9 +6,8 @@ from gflowctl.output import descriptions
 from gflowctl.output.render import STATE_COLORS, Column, is_terminal
 from gflowctl.view import jobs, reasons
 from gflowd.core.errors import BadUsage
-from gflowd.core.job.model import Begun, Ended, Running, is_live
+from gflowd.core.job.model import SHORT_STATES, STATES, Begun, Ended, Running, is_live
 from gflowd.core.job.reasons import IDLE_GPUS, NO_OUTPUT, RESOURCES, TERMINAL_INPUT
-from gflowd.core.job.states import SHORT_STATES, STATES
 from gflowd.core.job.value_base import Value
 from gflowd.core.syntax import durations
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from gflowd.core.errors import BadUsage
-from gflowd.core.job.model import AUTO
-from gflowd.core.job.states import CANCELLED, FAILED, FINISHED, SHORT_STATES, STATES, TIMEOUT
+from gflowd.core.job.model import AUTO, CANCELLED, FAILED, FINISHED, SHORT_STATES, STATES, TIMEOUT
 from gflowd.core.syntax import durations
 
 TYPE_CHECKING = False

@@ -11,8 +11,7 @@ from gflowctl.view import jobs
 from gflowctl.view.job_log import open_log
 from gflowctl.view.transcript import Transcript
 from gflowd.core.errors import Refused
-from gflowd.core.job.model import Ended
-from gflowd.core.job.states import FAILURES
+from gflowd.core.job.model import FAILURES, Ended
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

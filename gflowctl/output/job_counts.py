@@ -6,8 +6,8 @@ from gflowctl.output import render
 from gflowctl.output.render import STATE_COLORS, Column
 from gflowctl.view import reasons
 from gflowctl.view.jobs import state as state_of
+from gflowd.core.job.model import ENDED_STATES, HELD, QUEUED, RUNNING, STARTING, STOPPING, SUSPENDED
 from gflowd.core.job.reasons import name as reason_name
-from gflowd.core.job.states import ENDED_STATES, HELD, QUEUED, RUNNING, STARTING, STOPPING, SUSPENDED
 from gflowd.core.syntax.plurals import count
 
 TYPE_CHECKING = False

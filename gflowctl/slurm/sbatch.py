@@ -142,8 +142,7 @@ def _wait(context: Context, ids: range) -> int:
     """Waits for the end of all; the greatest exit code, 1 for one that did not end by itself."""
     from gflowctl.output import follow
     from gflowctl.view import views
-    from gflowd.core.job.model import Ended
-    from gflowd.core.job.states import FINISHED
+    from gflowd.core.job.model import FINISHED, Ended
 
     follow.wait(context, ids)
     view = views.View(context, context.store.read())

@@ -22,8 +22,7 @@ from gflowctl.slurm.report import facts
 from gflowctl.view import jobs, roles, series_runs, views
 from gflowd.core.errors import Refused
 from gflowd.core.job import array_ids
-from gflowd.core.job.model import Begun, Queued, Wish
-from gflowd.core.job.states import HELD, QUEUED, RUNNING, STARTING, STOPPING, SUSPENDED
+from gflowd.core.job.model import HELD, QUEUED, RUNNING, STARTING, STOPPING, SUSPENDED, Begun, Queued, Wish
 from gflowd.core.slurm import job_words, site
 from gflowd.core.slurm.getopt import Grammar
 from gflowd.core.syntax import signal_names

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gflowctl.machine import explanations
 from gflowctl.output import render
 from gflowctl.view import jobs, reasons, views
-from gflowd.core.job.states import CANCELLED, TIMEOUT
+from gflowd.core.job.model import CANCELLED, TIMEOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from gflowd.core.job.model import TMUX, Ended, Job, Queued, Running, Stopping, Suspended, session_name
-from gflowd.core.job.states import CANCELLED, FINISHED, TIMEOUT
+from gflowd.core.job.model import (
+    CANCELLED,
+    FINISHED,
+    TIMEOUT,
+    TMUX,
+    Ended,
+    Job,
+    Queued,
+    Running,
+    Stopping,
+    Suspended,
+    session_name,
+)
 from gflowd.core.syntax import filename_patterns
 
 TYPE_CHECKING = False

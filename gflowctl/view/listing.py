@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gflowctl.view import jobs
-from gflowd.core.job.states import ENDED_STATES
+from gflowd.core.job.model import ENDED_STATES
 from gflowd.core.job.value_base import Value
 
 TYPE_CHECKING = False

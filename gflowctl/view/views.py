@@ -11,7 +11,7 @@ import time
 from gflowctl.view import jobs, selection
 from gflowd.core.errors import BadUsage, GflowError, Refused
 from gflowd.core.job import codec
-from gflowd.core.job.model import TMUX, Begun, Ended, Job, Queued, Running, Suspended
+from gflowd.core.job.model import FINISHED, QUEUED, STATES, TMUX, Begun, Ended, Job, Queued, Running, Suspended
 from gflowd.core.job.records import (
     ATTEMPT,
     LIMIT,
@@ -24,7 +24,6 @@ from gflowd.core.job.records import (
     is_settled,
     is_wanted_again,
 )
-from gflowd.core.job.states import FINISHED, QUEUED, STATES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,9 +12,8 @@ from gflowctl.view import folding, jobs, views
 from gflowctl.view import reasons as why_jobs
 from gflowctl.web.pages import gpus
 from gflowctl.web.pages.frame import Page, Query, number, one
-from gflowd.core.job.model import Begun, Ended
+from gflowd.core.job.model import CANCELLED, ENDED_STATES, HELD, QUEUED, STATES, Begun, Ended
 from gflowd.core.job.records import PHASE, SPEC, WISH, is_live, is_queued
-from gflowd.core.job.states import CANCELLED, ENDED_STATES, HELD, QUEUED, STATES
 from gflowd.core.syntax import durations, memory
 from gflowd.storage.history_queries import Choice
 

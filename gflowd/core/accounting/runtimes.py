@@ -10,7 +10,7 @@ from bisect import insort
 from typing import TYPE_CHECKING, NamedTuple
 
 from gflowd.core.job import reasons
-from gflowd.core.job.states import FAILED, FINISHED, TIMEOUT
+from gflowd.core.job.model import FAILED, FINISHED, TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gflowd.core.job.states import FAILED, FINISHED, TIMEOUT
+from gflowd.core.job.model import FAILED, FINISHED, TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from gflowd.core.cluster.remote_observations import ENDING, OVER, RUNNING, SUSPENDED, WAITING, End, Sight
 from gflowd.core.execution import transitions
 from gflowd.core.job import reasons
-from gflowd.core.job.model import Identity, Started
-from gflowd.core.job.states import CANCELLED, FAILED, TIMEOUT
+from gflowd.core.job.model import CANCELLED, FAILED, TIMEOUT, Identity, Started
 
 if TYPE_CHECKING:
     from gflowd.core.execution.observations import Observation

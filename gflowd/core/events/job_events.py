@@ -27,7 +27,7 @@ from gflowd.core.events.told_events import (
     mark,
 )
 from gflowd.core.execution import output_files
-from gflowd.core.job import array_task, arrays, codec, model, records, states
+from gflowd.core.job import array_task, arrays, codec, model, records
 from gflowd.core.job.retries import next_attempt
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class _News:
             at = job.spec.submitted_at
             self._new[spec_id] = begin, at
             event = _event(kinds.JOB_SUBMITTED, at, job, 1)
-            event["state"] = states.HELD if begin.stage == HELD else states.QUEUED
+            event["state"] = model.HELD if begin.stage == HELD else model.QUEUED
         else:
             event = _event(kinds.JOB_UPDATED, at, job, stage_of(None, self._facts.phases.get(spec_id)).attempt)
         family = job.spec.family

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 
 from gflowd.core.job import reasons
 from gflowd.core.job.model import (
+    CANCELLED,
+    FAILED,
+    FINISHED,
     NEVER,
+    TIMEOUT,
     Ended,
     Job,
     Pauses,
@@ -23,7 +27,6 @@ from gflowd.core.job.model import (
     Suspended,
 )
 from gflowd.core.job.retries import next_attempt
-from gflowd.core.job.states import CANCELLED, FAILED, FINISHED, TIMEOUT
 
 if TYPE_CHECKING:
     from gflowd.core.execution.observations import Observation

@@ -7,7 +7,6 @@ are seconds of the monotonic clock and mean something only together with the boo
 
 from __future__ import annotations
 
-from gflowd.core.job.states import CANCELLED, HELD, QUEUED, RUNNING, STARTING, STOPPING, SUSPENDED
 from gflowd.core.job.value_base import Value
 
 TYPE_CHECKING = False
@@ -508,6 +507,15 @@ class Ended(Value):
 
 Begun = Running | Suspended | Stopping  # it has its resources, and was started unless it was stopped before that
 Phase = Queued | Starting | Begun | Ended
+
+
+QUEUED, HELD, STARTING, RUNNING = "queued", "held", "starting", "running"
+SUSPENDED, STOPPING = "suspended", "stopping"
+FINISHED, FAILED, CANCELLED, TIMEOUT = "finished", "failed", "cancelled", "timeout"
+ENDED_STATES = (FINISHED, FAILED, CANCELLED, TIMEOUT)
+FAILURES = (FAILED, TIMEOUT)
+STATES = (QUEUED, HELD, STARTING, RUNNING, SUSPENDED, STOPPING, *ENDED_STATES)
+SHORT_STATES = dict(zip(STATES, ("PD", "H", "CF", "R", "S", "CG", "CD", "F", "CA", "TO"), strict=True))
 
 
 class Job(Value):

@@ -31,6 +31,7 @@ from gflowd.core.job.field_rules import (
 from gflowd.core.job.model import (
     ALWAYS,
     EARLIEST,
+    ENDED_STATES,
     EXECUTORS,
     LARGEST_COUNT,
     LATEST,
@@ -42,7 +43,6 @@ from gflowd.core.job.model import (
     SLURM,
     SOURCES,
 )
-from gflowd.core.job.states import ENDED_STATES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

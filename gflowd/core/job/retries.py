@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from gflowd.core.errors import Refused
 from gflowd.core.job import reasons
+from gflowd.core.job.model import CANCELLED, FINISHED, TIMEOUT, Ended
 from gflowd.core.job.retry_policy import CAUSES, FAILURE, OOM, TIMED_OUT, ZOMBIE, Retry
-from gflowd.core.job.states import CANCELLED, FINISHED, TIMEOUT
 from gflowd.core.syntax import durations
-
-if TYPE_CHECKING:
-    from gflowd.core.job.model import Ended
 
 REJECTED = reasons.rejected("")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gflowd.core.accounting import ended_totals as totals
 from gflowd.core.accounting.ended_totals import ENDS, GPU_TIME, SECOND, Spread, Tally
-from gflowd.core.job.states import ENDED_STATES, STATES
+from gflowd.core.job.model import ENDED_STATES, STATES
 from gflowd.core.metrics import catalogue, duration_meter
 from gflowd.core.metrics.unended_jobs import LiveJob, Standing
 

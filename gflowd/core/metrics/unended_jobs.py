@@ -11,8 +11,8 @@ from math import inf, prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from gflowd.core.job import reasons
+from gflowd.core.job.model import HELD, QUEUED
 from gflowd.core.job.records import PHASE, SPEC, WISH, has_ended, is_queued, phase_name
-from gflowd.core.job.states import HELD, QUEUED
 from gflowd.core.syntax import ranges
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core.job.states import FAILURES
+from gflowd.core.job.model import FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

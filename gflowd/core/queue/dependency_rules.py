@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from gflowd.core.errors import Refused
 from gflowd.core.job.dependencies import AFTER, AFTERANY, AFTERNOTOK, AFTEROK, ALL, Dependency, Needs
-from gflowd.core.job.model import Ended, Phase, Running, Stopping, Suspended
-from gflowd.core.job.states import FINISHED
+from gflowd.core.job.model import FINISHED, Ended, Phase, Running, Stopping, Suspended
 from gflowd.core.job.value_base import Value
 
 TYPE_CHECKING = False

@@ -6,9 +6,8 @@ from __future__ import annotations
 
 from gflowd.core.errors import Refused, meant
 from gflowd.core.job import dependencies
-from gflowd.core.job.model import SKIP, Spec
+from gflowd.core.job.model import ENDED_STATES, HELD, QUEUED, RUNNING, SKIP, STARTING, STOPPING, SUSPENDED, Spec
 from gflowd.core.job.retry_policy import DEFAULT_ON, ZOMBIE
-from gflowd.core.job.states import ENDED_STATES, HELD, QUEUED, RUNNING, STARTING, STOPPING, SUSPENDED
 from gflowd.core.job.value_base import Value
 from gflowd.core.request import validation
 

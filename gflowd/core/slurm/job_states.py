@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gflowd.core.errors import Refused
 from gflowd.core.job import reasons
-from gflowd.core.job.states import (
+from gflowd.core.job.model import (
     CANCELLED,
     ENDED_STATES,
     FAILED,

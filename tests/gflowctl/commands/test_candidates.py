@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gflowctl.commands import candidates
-from gflowd.core.job.states import STATES
+from gflowd.core.job.model import STATES
 
 if TYPE_CHECKING:
     from support.ctl import Ctl

@@ -28,8 +28,7 @@ from gflowd.core.accounting.runtimes import (
     remaining,
 )
 from gflowd.core.job import reasons
-from gflowd.core.job.model import Job, Queued, Wish
-from gflowd.core.job.states import CANCELLED, FAILED, FINISHED, TIMEOUT
+from gflowd.core.job.model import CANCELLED, FAILED, FINISHED, TIMEOUT, Job, Queued, Wish
 
 SPEC = specs.SPEC.replace(name="train", user="ada")
 

@@ -10,7 +10,7 @@ from asking import ADA, ADAS, ENDED, NEW, NOW, OPERATOR, ROOT, RUNNING, SPEC, Re
 from gflowd.core.admission.policy import Policy
 from gflowd.core.errors import Refused
 from gflowd.core.job import codec
-from gflowd.core.job.states import STATES
+from gflowd.core.job.model import STATES
 from gflowd.core.request import update_rules
 from gflowd.core.request.validation import Limits
 

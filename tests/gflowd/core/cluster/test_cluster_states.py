@@ -9,8 +9,7 @@ from gflowd.core.cluster.remote_observations import ENDING, OVER, RUNNING, SUSPE
 from gflowd.core.cluster.states import Seen
 from gflowd.core.execution.observations import Observation
 from gflowd.core.job import reasons
-from gflowd.core.job.model import Identity, Started
-from gflowd.core.job.states import CANCELLED, FAILED, FINISHED, TIMEOUT
+from gflowd.core.job.model import CANCELLED, FAILED, FINISHED, TIMEOUT, Identity, Started
 
 HERE = Started(at=5.0, mono=0.0, identity=Identity("b", 7, 8))
 NOTHING = Observation()

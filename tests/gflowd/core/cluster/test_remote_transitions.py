@@ -10,7 +10,11 @@ from gflowd.core.cluster.remote_observations import ENDING, OVER, RUNNING, SUSPE
 from gflowd.core.execution.observations import live_job
 from gflowd.core.job import reasons
 from gflowd.core.job.model import (
+    CANCELLED,
+    FAILED,
+    FINISHED,
     SLURM,
+    TIMEOUT,
     Ended,
     Identity,
     Job,
@@ -25,7 +29,6 @@ from gflowd.core.job.model import (
     Suspended,
     Wish,
 )
-from gflowd.core.job.states import CANCELLED, FAILED, FINISHED, TIMEOUT
 from gflowd.core.moment import Moment
 
 NOW = Moment(wall=200.0, mono=120.0, boot="boot")

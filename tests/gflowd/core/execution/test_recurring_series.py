@@ -9,8 +9,20 @@ from support.specs import SPEC
 
 from gflowd.core.execution import recurring_series
 from gflowd.core.job.dependencies import AFTERANY, Dependency, Needs
-from gflowd.core.job.model import LATEST, QUEUE, Ended, Job, Phase, Queued, Repeat, Run, Starting, Wish
-from gflowd.core.job.states import CANCELLED, FINISHED
+from gflowd.core.job.model import (
+    CANCELLED,
+    FINISHED,
+    LATEST,
+    QUEUE,
+    Ended,
+    Job,
+    Phase,
+    Queued,
+    Repeat,
+    Run,
+    Starting,
+    Wish,
+)
 from gflowd.core.syntax import instants
 
 HOUR, DAY = 3600.0, 86400.0

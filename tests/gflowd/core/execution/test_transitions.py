@@ -9,6 +9,11 @@ from gflowd.core.execution import transitions
 from gflowd.core.execution.observations import Observation
 from gflowd.core.job import reasons
 from gflowd.core.job.model import (
+    CANCELLED,
+    ENDED_STATES,
+    FAILED,
+    FINISHED,
+    TIMEOUT,
     Ended,
     Identity,
     Job,
@@ -24,7 +29,6 @@ from gflowd.core.job.model import (
     Wish,
 )
 from gflowd.core.job.retry_policy import Retry
-from gflowd.core.job.states import CANCELLED, ENDED_STATES, FAILED, FINISHED, TIMEOUT
 from gflowd.core.moment import Moment
 
 RUN = Run(executor="tmux", launched_at=90.0, attempt=2, gpu_ids=(1, 2))

@@ -1,7 +1,7 @@
 import pytest
 
 from gflowd.core.gpu.device import Gpu
-from gflowd.core.job import model, states
+from gflowd.core.job import model
 from gflowd.core.job.model import (
     Ended,
     Identity,
@@ -40,8 +40,8 @@ SUSPENDED = Suspended(run=RUN, started=STARTED, since_at=4.0, since_mono=40.0, s
 )
 def test_the_state_is_the_phase_and_held_is_the_wish(phase: Phase, wish: Wish, state: str) -> None:
     assert Job(1, SPEC, wish, phase).state == state
-    assert state in states.STATES
-    assert states.SHORT_STATES[state]
+    assert state in model.STATES
+    assert model.SHORT_STATES[state]
 
 
 def test_only_a_phase_with_resources_is_live() -> None:
@@ -126,4 +126,4 @@ def test_the_first_attempt_has_the_plain_session_name() -> None:
 
 
 def test_short_states_are_the_ones_of_the_manual() -> None:
-    assert " ".join(states.SHORT_STATES.values()) == "PD H CF R S CG CD F CA TO"
+    assert " ".join(model.SHORT_STATES.values()) == "PD H CF R S CG CD F CA TO"

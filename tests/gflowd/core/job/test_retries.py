@@ -6,10 +6,9 @@ from hypothesis import strategies as st
 
 from gflowd.core.errors import Refused
 from gflowd.core.job import reasons, retries, retry_policy
-from gflowd.core.job.model import Ended
+from gflowd.core.job.model import CANCELLED, ENDED_STATES, FAILED, FINISHED, TIMEOUT, Ended
 from gflowd.core.job.retries import LONGEST_DELAY
 from gflowd.core.job.retry_policy import Retry
-from gflowd.core.job.states import CANCELLED, ENDED_STATES, FAILED, FINISHED, TIMEOUT
 
 DONE = Ended(state=FINISHED, ended_at=9.0, exit_code=0)
 CRASH = Ended(state=FAILED, ended_at=9.0, reason=reasons.NON_ZERO_EXIT, exit_code=3)

@@ -14,9 +14,8 @@ from world import DEPTH, MACHINE, SPEC, Changes, World, array, attempt_of
 from gflowd.core.execution import transitions
 from gflowd.core.job import arrays, codec, reasons
 from gflowd.core.job.dependencies import AFTERCORR, AFTEROK, ALL, ANY, KINDS, SINGLETON, Dependency, Needs
-from gflowd.core.job.model import Ended, Job, Queued, Running, Starting, Stopping, Suspended, is_live
+from gflowd.core.job.model import ENDED_STATES, Ended, Job, Queued, Running, Starting, Stopping, Suspended, is_live
 from gflowd.core.job.retry_policy import CAUSES, Retry
-from gflowd.core.job.states import ENDED_STATES
 from gflowd.core.moment import Moment
 from gflowd.core.planning import unsuspension
 from gflowd.core.queue import dependency_rules

@@ -6,8 +6,23 @@ from hypothesis import strategies as st
 
 from gflowd.core.errors import Refused
 from gflowd.core.job.dependencies import ALL, ANY, Dependency, Needs
-from gflowd.core.job.model import Ended, Identity, Phase, Queued, Run, Running, Started, Starting, Stopping, Suspended
-from gflowd.core.job.states import CANCELLED, ENDED_STATES, FAILED, FINISHED, TIMEOUT
+from gflowd.core.job.model import (
+    CANCELLED,
+    ENDED_STATES,
+    FAILED,
+    FINISHED,
+    TIMEOUT,
+    Ended,
+    Identity,
+    Phase,
+    Queued,
+    Run,
+    Running,
+    Started,
+    Starting,
+    Stopping,
+    Suspended,
+)
 from gflowd.core.queue import dependency_rules
 from gflowd.core.queue.dependency_rules import Never, Outcome, Satisfied, Verdict, Waiting
 

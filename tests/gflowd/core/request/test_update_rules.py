@@ -9,9 +9,8 @@ from gflowd.core.errors import Refused
 from gflowd.core.job import dependencies
 from gflowd.core.job.arrays import Family
 from gflowd.core.job.dependencies import Needs
-from gflowd.core.job.model import QUEUE, Repeat
+from gflowd.core.job.model import ENDED_STATES, QUEUE, STATES, Repeat
 from gflowd.core.job.retry_policy import Retry
-from gflowd.core.job.states import ENDED_STATES, STATES
 from gflowd.core.request import update_rules
 
 SPEC = specs.SPEC.replace(

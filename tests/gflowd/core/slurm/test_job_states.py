@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gflowd.core.errors import Refused
-from gflowd.core.job.states import STATES
+from gflowd.core.job.model import STATES
 from gflowd.core.slurm import job_states
 
 NAMES = [

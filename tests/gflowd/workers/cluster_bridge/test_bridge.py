@@ -23,8 +23,7 @@ from gflowd.core.cluster.remote_observations import OVER, RUNNING, WAITING, End,
 from gflowd.core.execution.observations import LiveJob, live_job
 from gflowd.core.job import reasons
 from gflowd.core.job.arrays import new_family, parse_array
-from gflowd.core.job.model import Job, Queued, Starting, Wish
-from gflowd.core.job.states import CANCELLED, FAILED, FINISHED
+from gflowd.core.job.model import CANCELLED, FAILED, FINISHED, Job, Queued, Starting, Wish
 from gflowd.core.moment import Moment
 from gflowd.effects import proc
 from gflowd.paths import Runtime, State

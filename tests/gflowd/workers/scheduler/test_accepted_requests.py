@@ -115,7 +115,7 @@ class Machine(Requests):
         self.scheduler = worker.open(self.wiring)
         self.ticks()
 
-    def standing(self) -> KnownJobs:
+    def known(self) -> KnownJobs:
         return KnownJobs(self.store.read())
 
     def now(self) -> float:
@@ -173,8 +173,8 @@ class Machine(Requests):
 
     def _check_ids(self) -> None:
         """Every job is in the snapshot or in the history."""
-        standing = self.standing()
-        ids = [job_id for key in standing.records.of(SPEC) for job_id in standing.ids_of(key)]
+        known = self.known()
+        ids = [job_id for key in known.records.of(SPEC) for job_id in known.ids_of(key)]
         if os.path.exists(self.state.history):
             history = History(self.state.history)
             ids += [first + place for first, size in history.rows("SELECT id, size FROM spec") for place in range(size)]

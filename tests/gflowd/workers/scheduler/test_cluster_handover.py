@@ -30,6 +30,9 @@ from gflowd.core.job import arrays, codec, reasons
 from gflowd.core.job.arrays import Family
 from gflowd.core.job.dependencies import AFTEROK, Dependency, Needs
 from gflowd.core.job.model import (
+    CANCELLED,
+    FAILED,
+    FINISHED,
     SLURM,
     Ended,
     Identity,
@@ -45,7 +48,6 @@ from gflowd.core.job.model import (
     Wish,
 )
 from gflowd.core.job.retry_policy import Retry
-from gflowd.core.job.states import CANCELLED, FAILED, FINISHED
 from gflowd.storage.store import Store
 from gflowd.workers.base import Turn, Wiring
 from gflowd.workers.board_slots import CLUSTER_BRIDGE, Agenda, Post, Slots
