@@ -215,9 +215,9 @@ class Request:
             )  # fmt: skip
             self.notes |= {} if note is None else {note: None}
         if spec.family is not None:
-            from gflowd.core.request import elements
+            from gflowd.core.request import element_checks
 
-            elements.check(spec, limits, variables)
+            element_checks.check(spec, limits, variables)
 
 
 def _waiting(view: View, array_id: int, ids: Sequence[int]) -> Sequence[int]:

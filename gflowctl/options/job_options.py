@@ -280,7 +280,7 @@ def add_many(parser: argparse.ArgumentParser) -> None:
         "--max-concurrent", type=command_line.count, metavar="N", help="run at most N of the jobs at a time"
     )
     group.add_argument("--max-failures", type=command_line.count, metavar="N",
-                       help="cancel the rest once N jobs have failed")  # fmt: skip
+                       help="cancel those that have not started once N jobs have failed")  # fmt: skip
 
 
 def asks_for_many(args: argparse.Namespace) -> bool:

@@ -289,9 +289,9 @@ class Drafter:
         elif args.wrap is None:
             self._note_trouble(args, command, cwd, env, may_come=may_come)
         if family is not None:
-            from gflowd.core.request import elements
+            from gflowd.core.request import element_checks
 
-            elements.check(spec, self._limits, env.variables)
+            element_checks.check(spec, self._limits, env.variables)
         return spec
 
     def _moment(self, given: str | float | None, option: str, zone: str | None) -> float | None:

@@ -47,9 +47,9 @@ def is_own(view: View, job_id: int) -> bool:
     if context.state.shared is None:
         return True
     from gflowd.core.admission import rights
-    from gflowd.core.admission.peer import Peer
+    from gflowd.core.admission.requester import Requester
 
-    return rights.is_owner(Peer(os.getuid(), context.user), _spec(view, job_id))
+    return rights.is_owner(Requester(os.getuid(), context.user), _spec(view, job_id))
 
 
 def _spec(view: View, job_id: int) -> Any:

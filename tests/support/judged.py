@@ -10,8 +10,8 @@ from typing import Any
 
 from gflowd.core.admission.judge import KINDS, judge
 from gflowd.core.admission.known_jobs import KnownJobs
-from gflowd.core.admission.peer import Peer
 from gflowd.core.admission.policy import OF_ONE_USER
+from gflowd.core.admission.requester import Requester
 from gflowd.core.errors import Refused
 from gflowd.core.job.records import PROVISIONAL
 from gflowd.core.request.validation import Limits
@@ -61,7 +61,7 @@ def _judge(commit: Commit, put: list[Any], first: int) -> None:
     asked = [(kind, _asked(key, first) if kind in ("spec", "wish", "limit") else key, _value(value, first))
              for kind, key, value in json.loads(json.dumps(put))]  # fmt: skip
     fold = commit.fold()
-    peer = Peer(uid, name, is_operator=True)
+    requester = Requester(uid, name, is_operator=True)
 
     def past(job_id: int) -> Any:
         try:
@@ -73,7 +73,7 @@ def _judge(commit: Commit, put: list[Any], first: int) -> None:
         return found[0] if found else None
 
     try:
-        made = judge(asked, KnownJobs(fold), peer, OF_ONE_USER, Limits(), first, time.time(), None, past)
+        made = judge(asked, KnownJobs(fold), requester, OF_ONE_USER, Limits(), first, time.time(), None, past)
     except Refused as error:
         raise AssertionError(f"the judge refuses {asked}: {error}") from error
     for (kind, key, value), (_, given, wanted) in zip(made, put, strict=True):

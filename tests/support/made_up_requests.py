@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from gflowd.core.admission import wish_rules
-from gflowd.core.admission.peer import Peer
 from gflowd.core.admission.policy import Policy
+from gflowd.core.admission.requester import Requester
 from gflowd.core.errors import Refused
 from gflowd.core.job import codec
 from gflowd.core.job.records import KINDS, PROVISIONAL, RESERVATION, SPEC, WISH
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from gflowd.core.admission.known_jobs import KnownJobs
 
-PEERS = [Peer(1001, "ada"), Peer(1002, "bob"), Peer(1003, "op", is_operator=True)]
+PEERS = [Requester(1001, "ada"), Requester(1002, "bob"), Requester(1003, "op", is_operator=True)]
 POLICY = Policy(reserve="everyone", max_jobs_per_user=12, notify_urls=True)
 LIMITS = Limits(gpus=3, cpus=4, memory_mb=1000)
 LEAST: dict[str, Any] = {"command": ["x"], "name": "a", "cwd": "/", "env": "e" * 32}
@@ -126,7 +126,7 @@ class Requests(RuleBasedStateMachine):
         """The time by which requests are judged."""
         raise NotImplementedError
 
-    def ask(self, peer: Peer, asked: list[Any]) -> bool:
+    def ask(self, requester: Requester, asked: list[Any]) -> bool:
         """Whether that was granted."""
         raise NotImplementedError
 
@@ -137,10 +137,18 @@ class Requests(RuleBasedStateMachine):
     def _of(self, kind: str) -> Mapping[Any, Any]:
         return self.known().records.of(kind)
 
-    @rule(peer=ASKERS, some=st.lists(SOME, min_size=1, max_size=3), needs=st.none() | NEEDS, mode=MODES,
+    @rule(requester=ASKERS, some=st.lists(SOME, min_size=1, max_size=3), needs=st.none() | NEEDS, mode=MODES,
           family=st.none() | FAMILIES, is_odd=RARELY, odd=ODD_FAMILIES, held=RARELY)  # fmt: skip
     def submit(
-        self, peer: Peer, some: list[Any], needs: Any, mode: Any, family: Any, is_odd: bool, odd: Any, held: bool
+        self,
+        requester: Requester,
+        some: list[Any],
+        needs: Any,
+        mode: Any,
+        family: Any,
+        is_odd: bool,
+        odd: Any,
+        held: bool,
     ) -> None:
         asked: list[Any] = []
         for place, fields in enumerate(some):
@@ -152,25 +160,27 @@ class Requests(RuleBasedStateMachine):
             asked.append(("spec", PROVISIONAL + place, spec))
         if held:
             asked.append(("wish", PROVISIONAL, {"held": True}))
-        self.ask(peer, asked)
+        self.ask(requester, asked)
 
-    @rule(peer=ASKERS, place=PLACES, fields=SOME, needs=st.none() | NEEDS, mode=MODES, more=RARELY)
-    def update(self, peer: Peer, place: int, fields: dict[str, Any], needs: Any, mode: Any, more: bool) -> None:
+    @rule(requester=ASKERS, place=PLACES, fields=SOME, needs=st.none() | NEEDS, mode=MODES, more=RARELY)
+    def update(
+        self, requester: Requester, place: int, fields: dict[str, Any], needs: Any, mode: Any, more: bool
+    ) -> None:
         specs = sorted(self._of(SPEC))
         if specs:
             named = [specs[place % len(specs)], *(specs[:1] if more else ())]
             links = {} if needs is None else {"needs": self._needs(needs, mode)}
             asked = [("spec", each, {**self._of(SPEC)[each], **fields, **links}) for each in named]
-            self.ask(peer, asked)
+            self.ask(requester, asked)
 
-    @rule(peer=ASKERS, place=IDS, wish=st.none() | WISHES, adds=st.booleans())
-    def wish(self, peer: Peer, place: int, wish: Any, adds: bool) -> None:
+    @rule(requester=ASKERS, place=IDS, wish=st.none() | WISHES, adds=st.booleans())
+    def wish(self, requester: Requester, place: int, wish: Any, adds: bool) -> None:
         job_id = self._id(place)
         before = self._of(WISH).get(job_id, {}) if adds else {}
-        self.ask(peer, [("wish", job_id, wish and {**before, **wish})])
+        self.ask(requester, [("wish", job_id, wish and {**before, **wish})])
 
-    @rule(peer=ASKERS, place=PLACES, act=st.sampled_from(ACTS))
-    def act(self, peer: Peer, place: int, act: Any) -> None:
+    @rule(requester=ASKERS, place=PLACES, act=st.sampled_from(ACTS))
+    def act(self, requester: Requester, place: int, act: Any) -> None:
         """As gflowctl does: what the rules make of the present wish is what may be asked for."""
         job_id, known = self._id(place), self.known()
         if not known.knows(job_id):
@@ -180,26 +190,29 @@ class Requests(RuleBasedStateMachine):
             wanted = act(job, self.now())
         except Refused:
             return
-        is_theirs = job.spec.uid == peer.uid or peer.is_operator
+        is_theirs = job.spec.uid == requester.uid or requester.is_operator
         if not isinstance(wanted, str):
             asked = [("wish", job_id, codec.encode(wanted))]
-            assert self.ask(peer, asked) == (is_theirs and (wanted.top_at == job.wish.top_at or peer.is_operator))
+            assert self.ask(requester, asked) == (
+                is_theirs and (wanted.top_at == job.wish.top_at or requester.is_operator)
+            )
 
-    @rule(peer=ASKERS, place=IDS, most=st.sampled_from([1, 2, 0, None]), gone=st.booleans())
-    def limit(self, peer: Peer, place: int, most: Any, gone: bool) -> None:
-        self.ask(peer, [("limit", self._id(place), None if gone else {"max_concurrent": most})])
+    @rule(requester=ASKERS, place=IDS, most=st.sampled_from([1, 2, 0, None]), gone=st.booleans())
+    def limit(self, requester: Requester, place: int, most: Any, gone: bool) -> None:
+        self.ask(requester, [("limit", self._id(place), None if gone else {"max_concurrent": most})])
 
-    @rule(peer=ASKERS, reservation=st.none() | RESERVATIONS, new=st.booleans())
-    def reserve(self, peer: Peer, reservation: Any, new: bool) -> None:
+    @rule(requester=ASKERS, reservation=st.none() | RESERVATIONS, new=st.booleans())
+    def reserve(self, requester: Requester, reservation: Any, new: bool) -> None:
         known = self._of(RESERVATION)
         number = len(known) + new
         self.ask(
-            peer, [("reservation", number, reservation and {**({} if new else known.get(number, {})), **reservation})]
+            requester,
+            [("reservation", number, reservation and {**({} if new else known.get(number, {})), **reservation})],
         )
 
-    @rule(peer=ASKERS, kind=st.sampled_from(KINDS) | JUNK, key=IDS | JUNK, value=JUNK)
-    def ask_for_junk(self, peer: Peer, kind: Any, key: Any, value: Any) -> None:
-        self.ask(peer, [(kind, key, value)])
+    @rule(requester=ASKERS, kind=st.sampled_from(KINDS) | JUNK, key=IDS | JUNK, value=JUNK)
+    def ask_for_junk(self, requester: Requester, kind: Any, key: Any, value: Any) -> None:
+        self.ask(requester, [(kind, key, value)])
 
     def _id(self, place: int) -> int:
         """A job that there is, if there is one."""

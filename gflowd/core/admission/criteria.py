@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from gflowd.core.admission.peer import Peer
     from gflowd.core.admission.policy import Policy
+    from gflowd.core.admission.requester import Requester
     from gflowd.core.request.validation import Limits
 
     # The spec record of a job that has left for the history, with the id under which it was kept; None: there is none.
@@ -25,7 +25,7 @@ def nothing_past(_: int) -> None:
 class Criteria:
     """Who asks, what the configuration says, what the machine has, when it is, and who knows the jobs of the past."""
 
-    peer: Peer
+    requester: Requester
     policy: Policy
     limits: Limits
     now: float

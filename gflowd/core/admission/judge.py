@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from gflowd.core.admission.criteria import Past
     from gflowd.core.admission.known_jobs import Records
-    from gflowd.core.admission.peer import Peer
     from gflowd.core.admission.policy import Policy
+    from gflowd.core.admission.requester import Requester
     from gflowd.core.job.dependencies import Needs
     from gflowd.core.job.model import Spec
     from gflowd.core.request.validation import Limits
@@ -41,7 +41,7 @@ _PARTS = 3
 def judge(  # noqa: PLR0913, PLR0917 -- all that a request is judged by
     asked: Sequence[Record],
     records: Records | KnownJobs,
-    peer: Peer,
+    requester: Requester,
     policy: Policy,
     limits: Limits,
     next_id: int,
@@ -49,13 +49,13 @@ def judge(  # noqa: PLR0913, PLR0917 -- all that a request is judged by
     once: str | None = None,
     past: Past = nothing_past,
 ) -> list[Record]:
-    """What is to be written for the request `asked` by `peer`, in its order. Raises `Refused`; changes nothing.
+    """What is to be written for the request `asked` by `requester`, in its order. Raises `Refused`; changes nothing.
 
     `records`: those of the snapshot, or their `KnownJobs`, if the caller keeps one; `past` finds those of the history;
     `next_id`: the first free one. Values in `asked` are as JSON has them, and may be anything.
     """
     known = records if isinstance(records, KnownJobs) else KnownJobs(records)
-    return _Request(asked, known, Criteria(peer, policy, limits, now, _sparing(past)), next_id, once).judged()
+    return _Request(asked, known, Criteria(requester, policy, limits, now, _sparing(past)), next_id, once).judged()
 
 
 def _sparing(past: Past) -> Past:
@@ -82,7 +82,7 @@ class _Request:
         self.once = once
         self.known = known
         self.criteria = criteria
-        self.peer = criteria.peer
+        self.requester = criteria.requester
         self.offset = next_id - PROVISIONAL
         self.free = next_id  # the id of the next new job
         self.first: int | None = None  # of all new jobs
@@ -106,7 +106,7 @@ class _Request:
                 self.changed[int(key)] = self._changed(int(key), value)
         self._refuse_cycles()
         self._made = {job_id: codec.encode(spec) for job_id, spec in (*self.new.items(), *self.changed.items())}
-        submissions.check_weight(self._more_bytes(), self.known, self.peer)
+        submissions.check_weight(self._more_bytes(), self.known, self.requester)
         of_kind: dict[str, Callable[[Any, Any], Any]] = {
             SPEC: self._spec, WISH: self._wish, LIMIT: self._limit,
             RESERVATION: self._reservation, QUOTA: self._quota, SETTING: self._setting,
@@ -135,8 +135,13 @@ class _Request:
     def _stamped(self, kind: str, value: Any) -> Any:
         """With the fields that any client may leave out or say anything of."""
         if isinstance(value, dict) and kind == SPEC:
-            peer = self.peer
-            stamps = {"user": peer.name, "uid": peer.uid, "submitted_at": self.criteria.now, "once": self.once}
+            requester = self.requester
+            stamps = {
+                "user": requester.name,
+                "uid": requester.uid,
+                "submitted_at": self.criteria.now,
+                "once": self.once,
+            }
             return {**value, **stamps}
         return value
 
@@ -177,7 +182,7 @@ class _Request:
             raise Refused("there are not so many ids")
 
     def _judge_new(self) -> None:
-        rights.check_submit(self.peer, self.criteria.policy)
+        rights.check_submit(self.requester, self.criteria.policy)
         for job_id, spec in self.new.items():
             if spec.batch not in (None, self.first):
                 raise Refused("a batch is named by the first of its jobs")
@@ -225,7 +230,7 @@ class _Request:
 
     def _changed(self, job_id: int, value: Mapping[str, Any]) -> Spec:
         raw = self.known.records.of(SPEC)[job_id]
-        rights.check_owner(self.peer, raw, job_id)
+        rights.check_owner(self.requester, raw, job_id)
         wanted = self._decoded(value)
         try:
             made = updates.judged(job_id, wanted, self.known, self.criteria, self._knowing(wanted.needs))
@@ -247,12 +252,12 @@ class _Request:
             return value and codec.encode(wanted)
         if not self.known.knows(job_id):
             raise Refused(f"no job {job_id}")
-        rights.check_owner(self.peer, self.known.records.of(SPEC)[self.known.spec_of(job_id)], job_id)
+        rights.check_owner(self.requester, self.known.records.of(SPEC)[self.known.spec_of(job_id)], job_id)
         job = self.known.job(job_id)
         if wish_changes.asks_to_be_first(job, wanted):
-            rights.check_operator(self.peer, rights.TOP)
+            rights.check_operator(self.requester, rights.TOP)
         try:
-            made = wish_changes.judged(job, wanted, self.peer.name, self.criteria.now)
+            made = wish_changes.judged(job, wanted, self.requester.name, self.criteria.now)
         except Refused as error:
             raise Refused(f"job {array_task.label(job)} {error}") from None
         return None if made == Wish() else codec.encode(made)
@@ -261,7 +266,7 @@ class _Request:
         raw = self.known.records.of(SPEC).get(array_id)
         if raw is None:
             raise Refused(f"no job {array_id}")
-        rights.check_owner(self.peer, raw, array_id)
+        rights.check_owner(self.requester, raw, array_id)
         if raw.get("family") is None:
             raise Refused(f"job {array_id} is not an array or sweep")
         if value is not None and value.get("max_concurrent") is None:
@@ -274,7 +279,7 @@ class _Request:
         if value is None:
             if old is None:
                 raise Refused(f"no reservation {number}")
-            rights.check_reserve(self.peer, self.criteria.policy, self.peer.name)
+            rights.check_reserve(self.requester, self.criteria.policy, self.requester.name)
             machine_settings.check_removal(old, self.criteria.now)
             return None
         wanted = reservations.decode_all({number: value})[0]
@@ -286,14 +291,14 @@ class _Request:
         return reservations.encode(made)
 
     def _quota(self, owner: Any, value: Any) -> Any:
-        rights.check_operator(self.peer, rights.QUOTA)
+        rights.check_operator(self.requester, rights.QUOTA)
         machine_settings.check_quota(owner, value, self.criteria.limits)
         return value
 
     def _setting(self, name: Any, value: Any) -> Any:
-        rights.check_operator(self.peer, rights.SETTING)
+        rights.check_operator(self.requester, rights.SETTING)
         return machine_settings.stamped(
-            name, value, self.known.records.of(SETTING).get(name), self.peer, self.criteria.now
+            name, value, self.known.records.of(SETTING).get(name), self.requester, self.criteria.now
         )
 
 

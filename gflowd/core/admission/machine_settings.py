@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflowd.core.admission.criteria import Criteria
-    from gflowd.core.admission.peer import Peer
+    from gflowd.core.admission.requester import Requester
     from gflowd.core.planning.reservations import Reservation
     from gflowd.core.request.validation import Limits
     from gflowd.core.syntax.clocks import Clock
@@ -31,17 +31,17 @@ _STAMPED_EACH = ("gpus.drained", "gpus.resumed")
 
 def new_reservation(wanted: Reservation, existing: Mapping[int, Any], criteria: Criteria) -> Reservation:
     """`wanted` as it is written. Raises `Refused`."""
-    peer, policy = criteria.peer, criteria.policy
-    rights.check_reserve(peer, policy, wanted.user)
+    requester, policy = criteria.requester, criteria.policy
+    rights.check_reserve(requester, policy, wanted.user)
     if wanted.cancelled_at is not None:
         raise Refused("a new reservation cannot have been cancelled")
-    uid = peer.uid if wanted.user == peer.name else wanted.uid
-    made = wanted.replace(uid=uid, created_by=peer.name, creator_uid=peer.uid, created_at=criteria.now)
-    theirs = sum(_is_creator(peer, each["created_by"], each.get("creator_uid")) for each in existing.values())
-    if theirs >= MOST_OF_ONE and not peer.is_operator:
-        raise Refused(f"{peer.name} has made {theirs} reservations, which is the most that one user may have")
+    uid = requester.uid if wanted.user == requester.name else wanted.uid
+    made = wanted.replace(uid=uid, created_by=requester.name, creator_uid=requester.uid, created_at=criteria.now)
+    theirs = sum(_is_creator(requester, each["created_by"], each.get("creator_uid")) for each in existing.values())
+    if theirs >= MOST_OF_ONE and not requester.is_operator:
+        raise Refused(f"{requester.name} has made {theirs} reservations, which is the most that one user may have")
     if wanted.start + wanted.duration > criteria.now + FURTHEST_OF_ONE:
-        rights.check_operator(peer, "reserve GPUs for longer than 90 days from now")
+        rights.check_operator(requester, "reserve GPUs for longer than 90 days from now")
     check_reservation(made, existing, criteria.limits.gpus, criteria.now - LATE, policy.zone)
     return made
 
@@ -66,9 +66,9 @@ def check_reservation(
 
 def changed_reservation(old: Reservation, wanted: Reservation, criteria: Criteria) -> Reservation:
     """All that can become of one is that it is cancelled. Raises `Refused`."""
-    peer, policy, now = criteria.peer, criteria.policy, criteria.now
-    if policy.reserve != EVERYONE or not _is_creator(peer, old.created_by, old.creator_uid):
-        rights.check_operator(peer, f"cancel reservation {old.id} of {old.created_by}")
+    requester, policy, now = criteria.requester, criteria.policy, criteria.now
+    if policy.reserve != EVERYONE or not _is_creator(requester, old.created_by, old.creator_uid):
+        rights.check_operator(requester, f"cancel reservation {old.id} of {old.created_by}")
     same = {"cancelled_at": None, "uid": old.uid, "creator_uid": old.creator_uid}  # of ids, older clients know nothing
     if wanted.replace(**same) != old.replace(**same) or wanted.cancelled_at is None:
         raise Refused(f"reservation {old.id} cannot be changed, only cancelled")
@@ -78,9 +78,9 @@ def changed_reservation(old: Reservation, wanted: Reservation, criteria: Criteri
     return found
 
 
-def _is_creator(peer: Peer, name: str, uid: int | None) -> bool:
-    """Whether who made a reservation is the peer: the name may have been given to somebody else since."""
-    return reservations.is_same((peer.name, peer.uid), (name, uid))
+def _is_creator(requester: Requester, name: str, uid: int | None) -> bool:
+    """Whether who made a reservation is the requester: the name may have been given to somebody else since."""
+    return reservations.is_same((requester.name, requester.uid), (name, uid))
 
 
 def cancelled(one: Reservation, now: float, zone: tzinfo | None) -> Reservation | str:
@@ -111,17 +111,17 @@ def check_quota(owner: str, value: Mapping[str, Any] | None, limits: Limits) -> 
         raise Refused(f"the quota of {owner} limits nothing")
 
 
-def stamped(name: str, value: Any, before: Any, peer: Peer, now: float) -> Any:
+def stamped(name: str, value: Any, before: Any, requester: Requester, now: float) -> Any:
     """A setting with who changed it, and when."""
     if value is None or value == before:
         return value
     if name in _STAMPED:
-        return {**value, "at": now, "by": peer.name}
+        return {**value, "at": now, "by": requester.name}
     if name in _STAMPED_EACH:
-        return {each: entry if entry == (before or {}).get(each) else _by(entry, peer, now)
+        return {each: entry if entry == (before or {}).get(each) else _by(entry, requester, now)
                 for each, entry in value.items()}  # fmt: skip
     return value
 
 
-def _by(entry: Mapping[str, Any], peer: Peer, now: float) -> dict[str, Any]:
-    return {**entry, "at": now, **({"by": peer.name} if "by" in entry else {})}
+def _by(entry: Mapping[str, Any], requester: Requester, now: float) -> dict[str, Any]:
+    return {**entry, "at": now, **({"by": requester.name} if "by" in entry else {})}

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from gflowd.core.admission.peer import Peer
     from gflowd.core.admission.policy import Policy
+    from gflowd.core.admission.requester import Requester
 
 # What only operators may do, as it is said after "only operators may".
 TOP = "move jobs to the front of the queue"
@@ -30,14 +30,14 @@ OF_OWNER = (
 )  # fmt: skip
 
 
-def is_owner(peer: Peer, spec: Mapping[str, Any]) -> bool:
+def is_owner(requester: Requester, spec: Mapping[str, Any]) -> bool:
     """Whether the job of this spec record is theirs. By id and name: either may have been given to somebody else."""
-    return bool(spec.get("uid") == peer.uid and spec["user"] == peer.name)
+    return bool(spec.get("uid") == requester.uid and spec["user"] == requester.name)
 
 
-def check_owner(peer: Peer, spec: Mapping[str, Any], label: int | str) -> None:
+def check_owner(requester: Requester, spec: Mapping[str, Any], label: int | str) -> None:
     """Raises `Refused` unless the job is theirs or they are an operator."""
-    if not peer.is_operator and not is_owner(peer, spec):
+    if not requester.is_operator and not is_owner(requester, spec):
         raise Refused(belongs(label, spec))
 
 
@@ -46,32 +46,32 @@ def belongs(label: int | str, spec: Mapping[str, Any]) -> str:
     return f"job {label} belongs to {spec['user']}"
 
 
-def check_operator(peer: Peer, act: str) -> None:
+def check_operator(requester: Requester, act: str) -> None:
     """Raises `Refused` for all others; `act` is one of the words above."""
-    if not peer.is_operator:
+    if not requester.is_operator:
         raise Refused(f"only operators may {act}")
 
 
-def check_submit(peer: Peer, policy: Policy) -> None:
+def check_submit(requester: Requester, policy: Policy) -> None:
     """Raises `Refused` for who may have no jobs."""
-    if peer.is_root:
+    if requester.is_root:
         if not policy.allow_root:
             raise Refused("root may not submit jobs here (allow_root in [shared])")
-    elif peer.uid < policy.least_uid:
+    elif requester.uid < policy.least_uid:
         raise Refused(f"users with ids below {policy.least_uid} may not submit jobs here (least_uid in [shared])")
-    elif not peer.may_submit:
-        raise Refused(f"{peer.name} may not submit jobs here (users in [shared])")
+    elif not requester.may_submit:
+        raise Refused(f"{requester.name} may not submit jobs here (users in [shared])")
 
 
-def check_priority(peer: Peer, policy: Policy, priority: int) -> None:
+def check_priority(requester: Requester, policy: Policy, priority: int) -> None:
     """Raises `Refused` for a priority that is an operator's to give."""
     if priority > policy.top_priority:
-        check_operator(peer, PRIORITY.format(most=policy.top_priority))
+        check_operator(requester, PRIORITY.format(most=policy.top_priority))
 
 
-def check_reserve(peer: Peer, policy: Policy, user: str) -> None:
+def check_reserve(requester: Requester, policy: Policy, user: str) -> None:
     """Raises `Refused` for who may not reserve GPUs for `user`."""
     if policy.reserve != EVERYONE:
-        check_operator(peer, RESERVE)
-    elif user != peer.name:
-        check_operator(peer, RESERVE_FOR_OTHERS)
+        check_operator(requester, RESERVE)
+    elif user != requester.name:
+        check_operator(requester, RESERVE_FOR_OTHERS)

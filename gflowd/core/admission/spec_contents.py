@@ -104,9 +104,9 @@ def settled(spec: Spec, limits: validation.Limits) -> Spec:
     made = validation.checked(validation.with_gpus(spec, said=True), limits)
     validation.check_size(made.command, ())
     if made.family is not None:
-        from gflowd.core.request import elements
+        from gflowd.core.request import element_checks
 
-        elements.check(made, limits)
+        element_checks.check(made, limits)
     return made
 
 

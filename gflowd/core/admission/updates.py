@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from gflowd.core.admission.criteria import Criteria
     from gflowd.core.admission.dependency_cycles import Jobs
     from gflowd.core.admission.known_jobs import KnownJobs
-    from gflowd.core.admission.peer import Peer
     from gflowd.core.admission.policy import Policy
+    from gflowd.core.admission.requester import Requester
     from gflowd.core.job.model import Job, Spec
 
 TAKEN = ("gpus", "gpu_memory_mb", "shared", "cpus", "memory_mb")  # fields of what a running job occupies
@@ -42,7 +42,7 @@ def judged(spec_id: int, wanted: Spec, known: KnownJobs, criteria: Criteria, wit
     check_elements(known, ids, old, new)
     if "overrides" in changed:
         _check_overrides(known, ids, old, new)
-    _check_rights(criteria.peer, criteria.policy, old, new, changed, waits=waits)
+    _check_rights(criteria.requester, criteria.policy, old, new, changed, waits=waits)
     if waits and not {*changed}.isdisjoint(OF_DEADLINE):
         deadlines.check(new, criteria.now)
     if "needs" in changed and new.needs is not None:
@@ -103,16 +103,18 @@ def _check_overrides(known: KnownJobs, ids: Sequence[int], old: Spec, new: Spec)
             raise Refused(f"--param cannot be changed: {array_task.label(job)} is {job.wanted_state}")
 
 
-def _check_rights(peer: Peer, policy: Policy, old: Spec, new: Spec, changed: Sequence[str], *, waits: bool) -> None:
+def _check_rights(
+    requester: Requester, policy: Policy, old: Spec, new: Spec, changed: Sequence[str], *, waits: bool
+) -> None:
     """Raises `Refused` for what is only an operator's, or only the owner's."""
     if "notify" in changed:
         spec_contents.check_urls(policy, new.notify)
     if "priority" in changed:
-        rights.check_priority(peer, policy, new.priority)
+        rights.check_priority(requester, policy, new.priority)
     if not waits and "time_limit" in changed and is_raised(old.time_limit, new.time_limit):
-        rights.check_operator(peer, rights.RAISE_LIMIT)
+        rights.check_operator(requester, rights.RAISE_LIMIT)
     theirs = [name for name in changed if name in rights.OF_OWNER or name == "overrides"]
-    if theirs and not peer.is_root and old.uid is not None and not rights.is_owner(peer, _whose(old)):
+    if theirs and not requester.is_root and old.uid is not None and not rights.is_owner(requester, _whose(old)):
         raise Refused(f"only {old.user} may change its {theirs[0].replace('_', '-')}")
 
 

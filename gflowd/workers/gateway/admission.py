@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from gflowd.core.admission import rights
 from gflowd.core.admission.judge import judge
 from gflowd.core.admission.known_jobs import KnownJobs
-from gflowd.core.admission.peer import ROOT, Peer
 from gflowd.core.admission.policy import Policy
+from gflowd.core.admission.requester import ROOT, Requester
 from gflowd.core.errors import GflowError
 from gflowd.core.job import arrays
 from gflowd.core.request.validation import Limits
@@ -62,13 +62,13 @@ class Admission:
 
     def check(self, asker: Asker) -> None:
         """Raises `Refused` for who may have no jobs."""
-        rights.check_submit(self._peer(asker), self._policy)
+        rights.check_submit(self._requester(asker), self._policy)
 
     def admitted(self, request: Commit, asker: Asker, next_id: int) -> list[Record]:
         """What is to be written. Raises `Refused`."""
         try:
             return judge(
-                request.records, self.jobs, self._peer(asker), self._policy, self._limits(), next_id, time.time(),
+                request.records, self.jobs, self._requester(asker), self._policy, self._limits(), next_id, time.time(),
                 request.once, self._past,
             )  # fmt: skip
         finally:
@@ -125,10 +125,10 @@ class Admission:
             self._known = stamp, known
         return self._known[1]
 
-    def _peer(self, asker: Asker) -> Peer:
+    def _requester(self, asker: Asker) -> Requester:
         users = self._config.shared_users
         may_submit = users is None or self._peers.is_among(asker, users)
-        return Peer(asker.uid, asker.name, self._is_operator(asker), may_submit)
+        return Requester(asker.uid, asker.name, self._is_operator(asker), may_submit)
 
     def _is_operator(self, asker: Asker) -> bool:
         return asker.uid == ROOT or self._peers.is_among(asker, self._config.shared_operators)

@@ -19,8 +19,8 @@ from gflowctl.admin import backup_file
 from gflowctl.options import signals
 from gflowd.config import loader, settings, toml_file
 from gflowd.core.admission import judge
-from gflowd.core.admission.peer import Peer
 from gflowd.core.admission.policy import Policy
+from gflowd.core.admission.requester import Requester
 from gflowd.core.errors import GflowError
 from gflowd.core.execution import log_trimming, procstat
 from gflowd.core.job import array_ids, arrays, codec, dependencies, records, retries
@@ -37,7 +37,7 @@ Target = Callable[[bytes], object]
 NOW = 1_800_000_000.0
 ZONES = (None, UTC, ZoneInfo("Europe/Berlin"))
 SPEC = {"command": ["x"], "name": "x", "cwd": "/", "env": "e"}
-ASKER, POLICY = Peer(1001, "ada", is_operator=True), Policy()
+ASKER, POLICY = Requester(1001, "ada", is_operator=True), Policy()
 KNOWN = (1, 2, 3, 5, 8, 42, 1000)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from gflowd.core.admission.judge import judge
-from gflowd.core.admission.peer import Peer
 from gflowd.core.admission.policy import Policy
+from gflowd.core.admission.requester import Requester
 from gflowd.core.job import codec
 from gflowd.core.job.model import Ended, Identity, Run, Running, Started
 from gflowd.core.job.records import PROVISIONAL
@@ -14,8 +14,8 @@ from gflowd.core.request.validation import Limits
 
 NEW = PROVISIONAL
 NOW = 1_000_000.0
-ADA, BOB = Peer(1001, "ada"), Peer(1002, "bob")
-OPERATOR, ROOT = Peer(1003, "op", is_operator=True), Peer(0, "root", is_operator=True)
+ADA, BOB = Requester(1001, "ada"), Requester(1002, "bob")
+OPERATOR, ROOT = Requester(1003, "op", is_operator=True), Requester(0, "root", is_operator=True)
 LIMITS = Limits(gpus=4, cpus=8, memory_mb=16_000)
 SPEC: dict[str, Any] = {"command": ["true"], "name": "x", "cwd": "/tmp", "env": "0" * 32}
 ADAS = {**SPEC, "user": "ada", "uid": 1001, "submitted_at": 5.0}
@@ -38,7 +38,7 @@ class Records:
 def ask(
     *asked: Any,
     of: Records | None = None,
-    peer: Peer = ADA,
+    requester: Requester = ADA,
     policy: Policy | None = None,
     limits: Limits = LIMITS,
     next_id: int = 100,
@@ -46,4 +46,4 @@ def ask(
     **more: Any,
 ) -> list[Any]:
     """What is written for the records `asked`."""
-    return judge(asked, of or Records(), peer, policy or Policy(), limits, next_id, now, **more)
+    return judge(asked, of or Records(), requester, policy or Policy(), limits, next_id, now, **more)

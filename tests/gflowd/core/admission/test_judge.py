@@ -22,8 +22,8 @@ from asking import (
     ask,
 )
 
-from gflowd.core.admission.peer import Peer
 from gflowd.core.admission.policy import Policy
+from gflowd.core.admission.requester import Requester
 from gflowd.core.errors import Refused
 
 SENSELESS = [
@@ -52,12 +52,12 @@ def test_provisional_ids_become_real_ones_wherever_they_are() -> None:
     assert [each["id"] for each in made[2][2]["needs"]["dependencies"]] == [101, 7]
 
 
-REFUSED: list[tuple[Peer, list[Any], str]] = [
+REFUSED: list[tuple[Requester, list[Any], str]] = [
     (BOB, ["spec", 7, ADAS], "job 7 belongs to ada"),
     (BOB, ["wish", 7, {"held": True}], "job 7 belongs to ada"),
     (BOB, ["limit", 7, {"max_concurrent": 1}], "job 7 belongs to ada"),
-    (Peer(1009, "ada"), ["wish", 7, {"held": True}], "job 7 belongs to ada"),
-    (Peer(1001, "carl"), ["wish", 7, {"held": True}], "job 7 belongs to ada"),
+    (Requester(1009, "ada"), ["wish", 7, {"held": True}], "job 7 belongs to ada"),
+    (Requester(1001, "carl"), ["wish", 7, {"held": True}], "job 7 belongs to ada"),
     (ADA, ["wish", 4711, {"held": True}], "no job 4711"),
     (ADA, ["wish", 100, {"held": True}], "no job 100"),
     (ADA, ["wish", NEW, {"held": True}], "no job 100"),
@@ -88,8 +88,8 @@ REFUSED: list[tuple[Peer, list[Any], str]] = [
     (ADA, ["header", 0, {"format": 1}], "records of the kind 'header' are gflowd's alone"),
     (OPERATOR, ["phase", 7, ENDED], "records of the kind 'phase' are gflowd's alone"),
     (ROOT, ["spec", NEW, SPEC], "root may not submit jobs here"),
-    (Peer(999, "daemon"), ["spec", NEW, SPEC], "users with ids below 1000 may not submit jobs here"),
-    (Peer(1001, "ada", may_submit=False), ["spec", NEW, SPEC], "ada may not submit jobs here"),
+    (Requester(999, "daemon"), ["spec", NEW, SPEC], "users with ids below 1000 may not submit jobs here"),
+    (Requester(1001, "ada", may_submit=False), ["spec", NEW, SPEC], "ada may not submit jobs here"),
     (ADA, ["wish", 1.5, {}], "is no id"),
     (ADA, ["wish", True, {}], "is no id"),
     (ADA, ["wish", "7", {}], "no such job"),
@@ -99,17 +99,17 @@ REFUSED: list[tuple[Peer, list[Any], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("peer", "record", "why"), REFUSED)
-def test_what_is_refused(peer: Peer, record: Any, why: str) -> None:
+@pytest.mark.parametrize(("requester", "record", "why"), REFUSED)
+def test_what_is_refused(requester: Requester, record: Any, why: str) -> None:
     records = Records(spec={7: ADAS})
     with pytest.raises(Refused) as caught:
-        ask(record, of=records, peer=peer)
+        ask(record, of=records, requester=requester)
     assert why in str(caught.value)
     assert {kind: found for kind, found in records.kinds.items() if found} == {"spec": {7: ADAS}}
 
 
 def test_the_configuration_may_let_root_have_jobs() -> None:
-    assert ask(["spec", NEW, SPEC], peer=ROOT, policy=Policy(allow_root=True))
+    assert ask(["spec", NEW, SPEC], requester=ROOT, policy=Policy(allow_root=True))
 
 
 def test_ids_do_not_run_out_unnoticed() -> None:
@@ -119,20 +119,20 @@ def test_ids_do_not_run_out_unnoticed() -> None:
 
 def test_one_bad_record_spoils_the_request() -> None:
     with pytest.raises(Refused, match="belongs to ada"):
-        ask(["spec", NEW, SPEC], ["wish", 7, {"held": True}], of=Records(spec={7: ADAS}), peer=BOB)
+        ask(["spec", NEW, SPEC], ["wish", 7, {"held": True}], of=Records(spec={7: ADAS}), requester=BOB)
     with pytest.raises(Refused, match="twice"):
         ask(["wish", 7, {"held": True}], ["wish", 7, None], of=Records(spec={7: ADAS}))
 
 
 def test_an_operator_may_change_the_jobs_of_others_but_not_what_they_run() -> None:
     records = Records(spec={7: ADAS})
-    assert ask(["wish", 7, {"held": True}], of=records, peer=OPERATOR) == [("wish", 7, {"held": True})]
-    [(_, _, value)] = ask(["spec", 7, {**ADAS, "priority": 200}], of=records, peer=OPERATOR)
+    assert ask(["wish", 7, {"held": True}], of=records, requester=OPERATOR) == [("wish", 7, {"held": True})]
+    [(_, _, value)] = ask(["spec", 7, {**ADAS, "priority": 200}], of=records, requester=OPERATOR)
     assert (value["priority"], value["user"], value["uid"], value["submitted_at"]) == (200, "ada", 1001, 5.0)
     for changed in ({"command": ["id"]}, {"output": "/root/x"}, {"name": "y"}):
         with pytest.raises(Refused, match="job 7: only ada may change its"):
-            ask(["spec", 7, {**ADAS, **changed}], of=records, peer=OPERATOR)
-        assert ask(["spec", 7, {**ADAS, **changed}], of=records, peer=ROOT)
+            ask(["spec", 7, {**ADAS, **changed}], of=records, requester=OPERATOR)
+        assert ask(["spec", 7, {**ADAS, **changed}], of=records, requester=ROOT)
         assert ask(["spec", 7, {**ADAS, **changed}], of=records)
 
 
@@ -146,7 +146,7 @@ def test_a_running_job_goes_on_to_need_what_it_has() -> None:
     for longer in (61.0, None):
         with pytest.raises(Refused, match="only operators may raise the time limit"):
             ask(["spec", 7, {**has, "time_limit": longer}], of=records)
-        assert ask(["spec", 7, {**has, "time_limit": longer}], of=records, peer=OPERATOR)
+        assert ask(["spec", 7, {**has, "time_limit": longer}], of=records, requester=OPERATOR)
 
 
 def test_circles_through_several_jobs_of_a_request_are_seen() -> None:
@@ -170,7 +170,7 @@ def test_quotas_and_the_most_jobs_of_a_user_count_the_elements_of_arrays() -> No
     assert ask(["spec", NEW, array], of=records, policy=Policy(max_jobs_per_user=4))
     with pytest.raises(Refused, match="ada has 1 jobs queued, 3 more would exceed max_jobs_per_user = 3"):
         ask(["spec", NEW, array], of=records, policy=Policy(max_jobs_per_user=3))
-    assert ask(["spec", NEW, array], of=records, policy=Policy(max_jobs_per_user=3), peer=OPERATOR)
+    assert ask(["spec", NEW, array], of=records, policy=Policy(max_jobs_per_user=3), requester=OPERATOR)
     records.of("quota")["user:ada"] = {"max_queued_jobs": 3}
     with pytest.raises(Refused, match="max_queued_jobs = 3"):
         ask(["spec", NEW, array], of=records)
@@ -189,11 +189,11 @@ def test_senseless_records_are_refused_or_mended(case: dict[str, Any]) -> None:
     """They stopped scheduling for good when whoever could write the snapshot wrote them."""
     records = Records(spec={1: {**ADAS, "user": "gfa"}, 5: ADAS})
     key = NEW if case["id"] is None else case["id"]
-    peer = Peer(1001, "gfa")
+    requester = Requester(1001, "gfa")
     if case["case"] == "spec submitted_at null":
-        assert ask([case["kind"], key, case["value"]], of=records, peer=peer)[0][2]["submitted_at"] == NOW
+        assert ask([case["kind"], key, case["value"]], of=records, requester=requester)[0][2]["submitted_at"] == NOW
         return
     with pytest.raises(Refused):
-        ask([case["kind"], key, case["value"]], of=records, peer=peer)
+        ask([case["kind"], key, case["value"]], of=records, requester=requester)
     with pytest.raises(Refused):
-        ask([case["kind"], key, case["value"]], of=records, peer=Peer(1003, "op", is_operator=True))
+        ask([case["kind"], key, case["value"]], of=records, requester=Requester(1003, "op", is_operator=True))

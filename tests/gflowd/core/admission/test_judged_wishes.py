@@ -81,14 +81,14 @@ REFUSED: list[tuple[Any, dict[str, Any], dict[str, Any], dict[str, Any], str]] =
 def test_what_may_be_wished(phase: Any, before: Any, wanted: Any, written: Any) -> None:
     records = _records(phase, before)
     assert ask(["wish", 7, wanted], of=records) == [("wish", 7, written)]
-    assert ask(["wish", 7, wanted], of=records, peer=OPERATOR)
+    assert ask(["wish", 7, wanted], of=records, requester=OPERATOR)
 
 
 @pytest.mark.parametrize(("phase", "more", "before", "wanted", "why"), REFUSED)
 def test_what_may_not(phase: Any, more: Any, before: Any, wanted: Any, why: str) -> None:
-    for peer in (ADA, OPERATOR):
+    for requester in (ADA, OPERATOR):
         with pytest.raises(Refused) as caught:
-            ask(["wish", 7, wanted], of=_records(phase, before, more), peer=peer)
+            ask(["wish", 7, wanted], of=_records(phase, before, more), requester=requester)
         assert str(caught.value).startswith(why)
 
 
@@ -107,12 +107,14 @@ def test_a_job_that_is_retried_can_be_cancelled_while_it_is_stopped() -> None:
 
 
 def test_operators_move_jobs_to_the_front_at_the_time_that_it_is() -> None:
-    assert ask(["wish", 7, {"top_at": 1e9}], of=_records(None, {}), peer=OPERATOR) == [("wish", 7, {"top_at": NOW})]
+    assert ask(["wish", 7, {"top_at": 1e9}], of=_records(None, {}), requester=OPERATOR) == [
+        ("wish", 7, {"top_at": NOW})
+    ]
     assert ask(["wish", 7, {"held": True, "top_at": 3.0}], of=_records(None, {"top_at": 3.0})) == [
         ("wish", 7, {"held": True, "top_at": 3.0})
     ]
     with pytest.raises(Refused, match="job 7 is finished; only queued jobs can be moved to the front"):
-        ask(["wish", 7, {"top_at": 1.0}], of=_records(FINISHED, {}), peer=OPERATOR)
+        ask(["wish", 7, {"top_at": 1.0}], of=_records(FINISHED, {}), requester=OPERATOR)
 
 
 def test_an_element_of_an_array_is_wished_for_by_itself() -> None:

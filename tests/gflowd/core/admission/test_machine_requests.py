@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from asking import ADA, ADAS, BOB, NEW, NOW, OPERATOR, Records, ask
 
-from gflowd.core.admission.peer import Peer
 from gflowd.core.admission.policy import EVERYONE, Policy
+from gflowd.core.admission.requester import Requester
 from gflowd.core.errors import Refused
 from gflowd.core.request.validation import Limits
 
@@ -19,15 +19,15 @@ OPEN = Policy(reserve=EVERYONE)
 
 def test_a_reservation_is_made_by_who_asks_when_that_is() -> None:
     for number in (1, NEW):
-        [made] = ask(["reservation", number, WANTED], peer=OPERATOR)
+        [made] = ask(["reservation", number, WANTED], requester=OPERATOR)
         assert made == ("reservation", 1, {**WANTED, "created_at": NOW, "created_by": "op", "creator_uid": 1003})
     [(_, number, value)] = ask(["reservation", NEW, WANTED], of=Records(reservation={4: MADE}), policy=OPEN)
     assert (number, value["created_by"], value["creator_uid"], value["uid"]) == (5, "ada", 1001, 1001)
     [(_, _, value)] = ask(["reservation", NEW, {**WANTED, "uid": 7, "creator_uid": 7}], policy=OPEN)
     assert (value["uid"], value["creator_uid"]) == (1001, 1001), "whatever is said"
-    [(_, _, value)] = ask(["reservation", NEW, {**WANTED, "uid": 1001}], peer=OPERATOR)
+    [(_, _, value)] = ask(["reservation", NEW, {**WANTED, "uid": 1001}], requester=OPERATOR)
     assert (value["user"], value["uid"], value["creator_uid"]) == ("ada", 1001, 1003)
-    assert ask(["reservation", 1, {**WANTED, "start": NOW - 5}], peer=OPERATOR), "now, when it was asked for"
+    assert ask(["reservation", 1, {**WANTED, "start": NOW - 5}], requester=OPERATOR), "now, when it was asked for"
 
 
 REFUSED: list[tuple[Any, Policy, list[Any], str]] = [
@@ -51,11 +51,11 @@ REFUSED: list[tuple[Any, Policy, list[Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("peer", "policy", "record", "why"), REFUSED)
-def test_reservations_that_are_refused(peer: Any, policy: Policy, record: list[Any], why: str) -> None:
+@pytest.mark.parametrize(("requester", "policy", "record", "why"), REFUSED)
+def test_reservations_that_are_refused(requester: Any, policy: Policy, record: list[Any], why: str) -> None:
     records = Records(reservation={2: {**MADE, "start": -1e9}, 3: {**MADE, "start": 5.0}, 4: MADE})
     with pytest.raises(Refused) as caught:
-        ask(["reservation", *record], of=records, peer=peer, policy=policy)
+        ask(["reservation", *record], of=records, requester=requester, policy=policy)
     assert why in str(caught.value)
 
 
@@ -69,31 +69,31 @@ def test_a_reservation_is_cancelled_now_and_removed_when_it_is_long_over() -> No
 def test_a_reservation_stays_with_who_made_it_when_the_name_is_somebody_elses() -> None:
     known = {**MADE, "uid": 1001, "creator_uid": 1001}
     records = Records(reservation={4: known})
-    namesake = Peer(1077, "ada")
+    namesake = Requester(1077, "ada")
     with pytest.raises(Refused, match="only operators may cancel reservation 4 of ada"):
-        ask(["reservation", 4, {**known, "cancelled_at": 5.0}], of=records, policy=OPEN, peer=namesake)
+        ask(["reservation", 4, {**known, "cancelled_at": 5.0}], of=records, policy=OPEN, requester=namesake)
     forgetful = {**MADE, "cancelled_at": 5.0}  # of a gflowctl that knows of no ids
     [(_, _, value)] = ask(["reservation", 4, forgetful], of=records, policy=OPEN)
     assert value == {**known, "cancelled_at": NOW}
     full = Records(reservation={number: {**known, "start": 1e6 + 60 * number} for number in range(1, 21)})
-    assert ask(["reservation", 21, {**WANTED, "start": 2e6}], of=full, policy=OPEN, peer=namesake)
+    assert ask(["reservation", 21, {**WANTED, "start": 2e6}], of=full, policy=OPEN, requester=namesake)
 
 
 def test_one_user_has_only_so_many_reservations() -> None:
     many = Records(reservation={number: {**MADE, "start": 1e6 + 60 * number} for number in range(1, 21)})
     with pytest.raises(Refused, match="ada has made 20 reservations"):
         ask(["reservation", 21, {**WANTED, "start": 2e6}], of=many, policy=OPEN)
-    assert ask(["reservation", 21, {**WANTED, "start": 2e6}], of=many, policy=OPEN, peer=OPERATOR)
+    assert ask(["reservation", 21, {**WANTED, "start": 2e6}], of=many, policy=OPEN, requester=OPERATOR)
 
 
 def test_operators_set_quotas_that_some_job_could_have() -> None:
     for quota in ({"max_running_jobs": 2}, None):
-        assert ask(["quota", "user:ada", quota], peer=OPERATOR) == [("quota", "user:ada", quota)]
-    assert ask(["quota", "project:p", {"max_running_jobs": None}], peer=OPERATOR)
+        assert ask(["quota", "user:ada", quota], requester=OPERATOR) == [("quota", "user:ada", quota)]
+    assert ask(["quota", "project:p", {"max_running_jobs": None}], requester=OPERATOR)
     wrong = (("project:q", {"max_running_jobs": 2}, "known project"), ("user:x", {}, "limits nothing"))
     for owner, quota, why in wrong:
         with pytest.raises(Refused, match=why):
-            ask(["quota", owner, quota], peer=OPERATOR, limits=Limits(known_projects=("p",), require_project=True))
+            ask(["quota", owner, quota], requester=OPERATOR, limits=Limits(known_projects=("p",), require_project=True))
 
 
 def test_settings_say_who_made_them_and_when() -> None:
@@ -109,7 +109,7 @@ def test_settings_say_who_made_them_and_when() -> None:
         ("gpus.allow", {"gpus": [0]}, {"gpus": [0]}),
     ]
     for name, wanted, written in cases:
-        assert ask(["setting", name, wanted], of=records, peer=OPERATOR) == [("setting", name, written)]
+        assert ask(["setting", name, wanted], of=records, requester=OPERATOR) == [("setting", name, written)]
 
 
 def test_the_limit_of_an_array_is_its_owners() -> None:

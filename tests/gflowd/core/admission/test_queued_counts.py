@@ -57,4 +57,4 @@ def test_what_was_not_asked_for_is_not_counted() -> None:
 
 def test_a_judge_can_be_given_what_is_kept() -> None:
     records = Records(spec={1: ADAS})
-    assert ask(["spec", NEW, SPEC], of=KnownJobs(records)) == ask(["spec", NEW, SPEC], of=records, peer=ADA)  # type: ignore[arg-type]
+    assert ask(["spec", NEW, SPEC], of=KnownJobs(records)) == ask(["spec", NEW, SPEC], of=records, requester=ADA)  # type: ignore[arg-type]

@@ -84,9 +84,9 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], Any, str]] = [
 @pytest.mark.parametrize(("spec", "changed", "phase", "why"), REFUSED)
 def test_what_may_not_become_of_a_spec(spec: Any, changed: Any, phase: Any, why: str) -> None:
     records = Records(spec={7: spec}, phase={} if phase is None else {7: phase})
-    for peer in (ADA, ROOT):
+    for requester in (ADA, ROOT):
         with pytest.raises(Refused) as caught:
-            ask(["spec", 7, {**spec, **changed}], of=records, peer=peer)
+            ask(["spec", 7, {**spec, **changed}], of=records, requester=requester)
         assert str(caught.value).startswith("job 7: ")
         assert why in str(caught.value)
 
@@ -138,7 +138,7 @@ def test_nobody_fills_the_snapshot_with_long_records() -> None:
     with pytest.raises(Refused, match="the jobs of ada, with those that ended of late, would take more than 32 MiB"):
         ask(["spec", NEW, long], of=records)
     assert ask(["spec", NEW, SPEC], of=records)
-    assert ask(["spec", NEW, long], of=records, peer=OPERATOR)
+    assert ask(["spec", NEW, long], of=records, requester=OPERATOR)
     assert ask(["spec", 7, {**ADAS, "comment": "c" * (29 << 20)}], of=records)
     with pytest.raises(Refused, match="32 MiB"):
         ask(["spec", 7, {**ADAS, "comment": "c" * (33 << 20)}], of=records)
@@ -172,4 +172,4 @@ def test_what_a_new_job_cannot_be(more: Any, why: str) -> None:
 
 def test_a_series_begins() -> None:
     assert ask(["spec", NEW, {**SPEC, "repeat": {"rule": "every 60s", "due": 5.0}}], policy=Policy(top_priority=0),
-               peer=OPERATOR)  # fmt: skip
+               requester=OPERATOR)  # fmt: skip

@@ -17,7 +17,7 @@ from world import World
 
 from gflowd.core.admission.judge import judge
 from gflowd.core.admission.known_jobs import KnownJobs
-from gflowd.core.admission.peer import Peer
+from gflowd.core.admission.requester import Requester
 from gflowd.core.errors import Refused
 from gflowd.core.events import job_events
 from gflowd.core.events.told_events import ToldEvents
@@ -94,12 +94,12 @@ class Machine(Requests):
             self.world.end(running[place % len(running)], status)
             self._look()
 
-    def ask(self, peer: Peer, asked: list[Any]) -> bool:
+    def ask(self, requester: Requester, asked: list[Any]) -> bool:
         """Whether it was granted."""
         world = self.world
         before = copy.deepcopy(world.kinds)
         try:
-            made = judge(asked, world.known, peer, POLICY, LIMITS, world._next_id, world.now, "a" * 32)
+            made = judge(asked, world.known, requester, POLICY, LIMITS, world._next_id, world.now, "a" * 32)
         except Refused:
             made = []
         assert {kind: found for kind, found in world.kinds.items() if found} == {
@@ -107,35 +107,37 @@ class Machine(Requests):
         }
         for kind, key, value in made:
             assert orjson.loads(orjson.dumps(value)) == _plain(value)
-            self._check(peer, kind, key, value, before)
+            self._check(requester, kind, key, value, before)
             world.write(kind, key, _plain(value))
         self._look()
         return bool(made)
 
-    def _check(self, peer: Peer, kind: str, key: Any, value: Any, before: Any) -> None:
+    def _check(self, requester: Requester, kind: str, key: Any, value: Any, before: Any) -> None:
         """It is whose it should be, makes sense, and can be started."""
         if value is not None:
             assert record_rules.fault(kind, key, 10**15 - 1, _plain(value)) is None
         if kind == "spec":
             was = before["spec"].get(key)
             whose = (
-                (peer.name, peer.uid, self.world.now) if was is None else (was["user"], was["uid"], was["submitted_at"])
+                (requester.name, requester.uid, self.world.now)
+                if was is None
+                else (was["user"], was["uid"], was["submitted_at"])
             )
             assert (value["user"], value["uid"], value["submitted_at"]) == whose
-            assert value["uid"] == peer.uid or peer.is_operator
+            assert value["uid"] == requester.uid or requester.is_operator
             self._launch(codec.job(key, _plain(value), None, None))
         elif kind in ("wish", "limit"):
             spec = self.world.specs[self.world.known.spec_of(key)]
-            assert spec["uid"] == peer.uid or peer.is_operator
+            assert spec["uid"] == requester.uid or requester.is_operator
         if (
             kind == "wish"
             and value
             and value.get("cancelled_at")
             and not before["wish"].get(key, {}).get("cancelled_at")
         ):
-            assert (value["cancelled_by"], value["cancelled_at"]) == (peer.name, self.world.now)
+            assert (value["cancelled_by"], value["cancelled_at"]) == (requester.name, self.world.now)
         if kind == "reservation" and value is not None:
-            assert value["created_by"] == peer.name or key in before["reservation"]
+            assert value["created_by"] == requester.name or key in before["reservation"]
             list(reservations.windows(reservations.decode_all({key: value}), 0.0, 1e7, None))
 
     def _launch(self, job: Any) -> None:

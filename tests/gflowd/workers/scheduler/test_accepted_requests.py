@@ -45,7 +45,7 @@ from gflowd.workers.scheduler import worker
 from gflowd.workers.scheduler.launching.launcher import Launcher
 
 if TYPE_CHECKING:
-    from gflowd.core.admission.peer import Peer
+    from gflowd.core.admission.requester import Requester
 
 GPUS = tuple(Gpu(index=index, uuid=f"GPU-{index}", model="M", memory_mb=80, simulated=True) for index in range(3))
 TICKS = 3  # after each change: what one commits, the next may act upon
@@ -93,9 +93,9 @@ class Machine(Requests):
         self.rounds = GroupCommit(self.state, self.wiring.runtime.bell, AnyFiles(self.state, 1 << 20, 1 << 16), law)
         self.scheduler = worker.open(self.wiring)
         self.ticks()
-        for peer in PEERS:
+        for requester in PEERS:
             jobs = [LEAST, {**LEAST, "gpus": 1, "time_limit": 60}, {**LEAST, "family": {"ranges": [[0, 2, 1]]}}]
-            assert self.ask(peer, [("spec", PROVISIONAL + place, spec) for place, spec in enumerate(jobs)])
+            assert self.ask(requester, [("spec", PROVISIONAL + place, spec) for place, spec in enumerate(jobs)])
 
     @rule(delay=st.sampled_from([1.0, 30.0, 500.0, 1e5]))
     def time_passes(self, delay: float) -> None:
@@ -124,9 +124,9 @@ class Machine(Requests):
     def last_id(self) -> int:
         return self.store.read().next_id - 1
 
-    def ask(self, peer: Peer, asked: list[Any]) -> bool:
+    def ask(self, requester: Requester, asked: list[Any]) -> bool:
         self.once += 1
-        asker = Asker(peer.uid, peer.name, frozenset({peer.uid}))
+        asker = Asker(requester.uid, requester.name, frozenset({requester.uid}))
         one = Asked(asker, Commit(f"{self.once:032x}", None, (), asked))
         before = self._bytes()
         self.rounds.run([one])

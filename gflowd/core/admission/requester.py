@@ -8,7 +8,7 @@ ROOT = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
+class Requester:
     """Who asks, by the kernel's word: `name` is that of the user id `uid`. `is_operator`: they may change the jobs of
     others, as root always may; `may_submit`: the configuration lets them have jobs.
     """
