@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.waiting import eventually
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
@@ -172,7 +173,7 @@ def test_nothing_of_a_peer_is_left_after_the_sweep(tmp_path: Path) -> None:
     for path in (place, other):
         (path / "home").mkdir(parents=True)
     runs = [subprocess.Popen(["sleep", "600"], env={**os.environ, "HOME": f"{path}/home"}) for path in (place, other)]
-    assert runs[0].pid in {pid for pid, _ in processes(str(place))}
+    eventually(lambda: runs[0].pid in {pid for pid, _ in processes(str(place))})
     sweep(str(place))
     assert runs[0].wait(30) == -9
     assert runs[1].poll() is None

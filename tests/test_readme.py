@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 60.0
+HELD = "held"
 DOCUMENTS = (
     "README.md", "examples/README.md", "man/gflowctl.inc", "man/gflowctl-reserve.inc", "man/gflowctl-stats.inc",
     "man/gflowctl-submit.inc", "man/gflowd.inc", "man/gflow.7",
@@ -52,12 +53,20 @@ def blurred(output: str) -> str:
 
 @pytest.fixture
 def shell_environment(tmp_path: Path, runtime_dir: str) -> Iterator[dict[str, str]]:
-    """An environment with both programs on the PATH and a state directory of its own; its daemon is ended."""
+    """An environment with both programs on the PATH and a state directory of its own; its daemon is ended. Jobs of
+    Python begin once `HELD`, beside the programs, is gone: until it was seen, what runs must go on.
+    """
     programs = tmp_path / "bin"
     programs.mkdir()
     for name in ("gflowctl", "gflowd"):
         (programs / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m {name} "$@"\n')
         (programs / name).chmod(0o755)
+    (programs / HELD).touch()
+    held = shlex.quote(str(programs / HELD))
+    (programs / "python3").write_text(
+        f'#!/bin/sh\nwhile [ -e {held} ]; do sleep 0.05; done\nexec {shlex.quote(sys.executable)} "$@"\n'
+    )
+    (programs / "python3").chmod(0o755)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GFLOW_") or "TEST" in name}
     environ = {
         **kept,
@@ -84,6 +93,8 @@ def test_the_tour_is_true(shell_environment: dict[str, str]) -> None:
                 break
             time.sleep(0.05)
         assert seen == blurred(expected), command
+        if command == "gflowctl queue":
+            Path(shell_environment["PATH"].partition(":")[0], HELD).unlink(missing_ok=True)
 
 
 def commands_of(text: str) -> Iterator[list[str]]:

@@ -12,7 +12,7 @@ choose jobs end the series whose next run they choose.
 
 With --signal the job is not cancelled. The signal goes at once to those of its processes that have a handler for it or
 wait for it; if there are none, to the command (the shell of a script is left alone; so is any script with #SBATCH
-lines). KILL, STOP and CONT go to all.
+lines). KILL, STOP and CONT go to all; so do INT and HUP if only a shell would take them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Try notifications, and list those that could not be delivered yet.
 
 A job asks for notifications with submit --notify-email, --notify and --notify-on; gflow.toml may ask for those of all
-jobs. What cannot be delivered is tried again, with growing delays, for three days.
+jobs. What cannot be delivered is tried again, with growing delays, for three days (give_up_after).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Change queued jobs. Of a running job, only the time limit, the warning signal and the comment can be changed.
+"""Change queued jobs. Of a running job, only the time and quiet limits, the warning signal and the comment can change.
 
 Options that are not given stay as they are; --clear resets options to their defaults. New dependencies replace all that
 the job had. The time limit of a running job counts from its start. --command is split into words as a shell does it,
@@ -8,7 +8,7 @@ one, and --gpus 0 for no kind.
 
 An array is changed as a whole, including what is shown of its ended elements. Its resources cannot be changed while any
 element runs, nor its files once any element has started. Elements of a sweep can get other parameter values one by one
-(--param), as long as they wait.
+(--param), as long as they wait. How many of its jobs may run at a time, and fail, can be changed at any time.
 
 The id of a series (submit --repeat) means its next run. What is changed in that stays changed in all that follow;
 --repeat and --overlap change the series itself, in its time zone unless --timezone names another; "every 6h" counts

@@ -46,13 +46,13 @@ def add_resources(parser: argparse.ArgumentParser, *, new: bool = False) -> None
                             "delayed by it")  # fmt: skip
     group.add_argument("--gpu-memory", "--max-gpu-mem", "--max-gpu-memory", type=command_line.amount, metavar="MEM",
                        help="only GPUs with at least this much memory; with --shared, the amount to use")  # fmt: skip
-    group.add_argument("--shared", action="store_true", help="share GPUs with other jobs that use --shared")
+    group.add_argument("--shared", action="store_true", help="with --gpu-memory: share GPUs with other jobs that use --shared")
     group.add_argument("-c", "--cpus", "--cpus-per-task", type=command_line.count, metavar="N",
                        help=f"number of CPU slots {'for each task (default 1; ' if new else 'in all ('}0: none)"
                        )  # fmt: skip
     group.add_argument("-m", "--memory", "--mem", "--max-mem", "--max-memory",
                        type=_memory if new else command_line.amount, metavar="MEM",
-                       help=f"host memory, e.g. 512 (MB), 24G or 1.5T{'; all: that of the machine' if new else ''}"
+                       help=f"host memory, e.g. 512 (MiB), 24G or 1.5T{'; all: that of the machine' if new else ''}"
                        )  # fmt: skip
     group.add_argument("-t", "--time", "--time-limit", "--timelimit", type=command_line.duration, metavar="DUR",
                        help="end the job after this long, e.g. 90s, 2h or 1-12:00:00; a bare number is minutes, "
@@ -65,8 +65,8 @@ def add_resources(parser: argparse.ArgumentParser, *, new: bool = False) -> None
                        help="send SIG to the job's processes SECONDS (default 60) before its time limit; with B:, "
                             "only to its command")  # fmt: skip
     group.add_argument("--quiet-limit", type=command_line.duration, metavar="DUR",
-                       help="end the job when it has written no output for this long and, after a warning, for its "
-                            "grace; 0 means no limit")  # fmt: skip
+                       help="end the job when it has written no output for this long and then for its grace; 0 means "
+                            "no limit")  # fmt: skip
     group.add_argument("--grace", type=command_line.duration, metavar="DUR",
                        help="time between the first signal to end the job and SIGKILL")  # fmt: skip
 
@@ -75,7 +75,7 @@ def add_tasks(parser: argparse.ArgumentParser) -> None:
     """How many times --cpus, as sbatch(1) counts. The job's command is started once, whatever is said here."""
     group = parser.add_argument_group("tasks, as for sbatch")
     group.add_argument("--ntasks", type=_task_count, metavar="N",
-                       help="--cpus for each of N tasks, as SLURM_NTASKS tells; the command runs once")  # fmt: skip
+                       help="--cpus for each of N tasks; the command runs once")  # fmt: skip
     group.add_argument("--ntasks-per-node", type=_task_count, metavar="N",
                        help="the same, since there is one machine; --ntasks takes precedence")  # fmt: skip
     group.add_argument("--mincpus", type=_task_count, metavar="N", help="give the job at least N CPU slots in all")
@@ -300,7 +300,7 @@ def add_retries(parser: argparse.ArgumentParser) -> None:
                             "(default failure,zombie)")  # fmt: skip
     group.add_argument("--retry-delay", type=_delay, metavar="DUR[xFACTOR]",
                        help="delay before a retry, e.g. 30s, or 30sx2 to double it each time")  # fmt: skip
-    group.add_argument("--requeue", action="store_true", help="retry the job if it vanishes, e.g. in a reboot")
+    group.add_argument("--requeue", action="store_true", help="retry the job once if it vanishes, e.g. in a reboot")
 
 
 def add_notification(parser: argparse.ArgumentParser) -> None:

@@ -73,7 +73,8 @@ class Archive:
                 raise NotAllowed(said.strip())
             begin()
             eventually(lambda: not alive(pid) or over(), within=PATIENCE)
-            strace.send_signal(signal.SIGTERM)
+            if alive(pid):  # else it ends by itself, once it has told how
+                strace.send_signal(signal.SIGTERM)
         lines = seen.read_text().splitlines()
         return [line for line in lines if "(" in line], any("killed by SIGKILL" in line for line in lines)
 

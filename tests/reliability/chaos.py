@@ -32,7 +32,7 @@ KINDS: tuple[tuple[int, Expected, tuple[str, ...]], ...] = (
     (2, DONE, ("--array", "1-4%2", "-g", "1", "--wrap", ON_GPU)),
     (2, Expected("finished", 0, (1, 2)), ("--max-retries", "1", "--wrap", f"{RAN}; [ $GFLOW_ATTEMPT = 2 ]")),
     (1, Expected("failed", 4, (1, 2)), ("--max-retries", "1", "-g", "1", "--wrap", f"{ON_GPU}; exit 4")),
-    (1, Expected("timeout", None), ("-t", "1s", "--grace", "1s", "--wrap", f"{RAN}; sleep 1000")),
+    (1, Expected("timeout", None), ("-t", "3s", "--grace", "1s", "--wrap", f"{RAN}; sleep 1000")),
     (2, CANCELLED, ("--grace", "1s", "--wrap", "sleep 1000")),
 )
 

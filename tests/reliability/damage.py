@@ -104,8 +104,14 @@ def runtime_removed(machine: FaultyMachine, rng: random.Random) -> None:
 
 
 def log_removed(machine: FaultyMachine, rng: random.Random) -> None:
-    _while_a_job_runs(machine, lambda: shutil.rmtree(os.path.dirname(machine.state.log)))
+    _while_a_job_runs(machine, lambda: _remove_written(os.path.dirname(machine.state.log)))
     expect(machine.daemon_log(), "there is no log any more")
+
+
+def _remove_written(directory: str) -> None:
+    """Removes a directory in which the daemon may write at any moment."""
+    os.rename(directory, f"{directory}.gone")
+    shutil.rmtree(f"{directory}.gone")
 
 
 def observed_is_nonsense(machine: FaultyMachine, rng: random.Random) -> None:

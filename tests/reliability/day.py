@@ -101,7 +101,7 @@ class Day:
     def morning(self) -> None:
         done = Expected("finished", 0)
         doomed = self.submit(Expected("cancelled", None), "--wrap", f"{RAN}; sleep 1000")
-        self.submit(Expected("timeout", None), "-t", "1s", "--grace", "1s", "--wrap", f"{RAN}; sleep 1000")
+        self.submit(Expected("timeout", None), "-t", "3s", "--grace", "1s", "--wrap", f"{RAN}; sleep 1000")
         plain = self.submit(done, "--wrap", RAN)
         bad = self.submit(Expected("failed", 3), "--wrap", f"{RAN}; exit 3")
         self.submit(Expected("finished", 0, (1, 2)), "--max-retries", "1", "--wrap", f"{RAN}; [ $GFLOW_ATTEMPT = 2 ]")

@@ -16,6 +16,7 @@ import crashing
 from damage import expect
 from day import PATIENCE, RAN, FaultyMachine
 from outcome import Result
+from support.machine import kill
 from support.waiting import eventually
 
 from gflowd.storage.store import Store
@@ -146,7 +147,7 @@ def orphaned(machine: FaultyMachine, result: Result, rounds: int) -> None:
         before = len(ids)
         eventually(lambda before=before: len(machine.lines("ran")) > before, within=PATIENCE)
         time.sleep(random.Random(turn).random() / 10)  # wherever the scheduler is now
-        os.kill(machine.pids()["supervisor"], 9)
+        kill(machine.pids()["supervisor"])
         machine.gflowd("start", env=env, timeout=120)
         result.tried += 1
         ids += machine.submitted(submitting)

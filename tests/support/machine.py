@@ -64,7 +64,7 @@ def kill(pid: int, number: int = signal.SIGKILL) -> None:
     if number == signal.SIGKILL:
         eventually(lambda: holds_nothing(pid))
     elif number == signal.SIGSTOP:
-        eventually(lambda: proc.is_stopped(pid))
+        eventually(lambda: proc.is_stopped(pid) or not alive(pid))  # it may have ended meanwhile
 
 
 @contextmanager

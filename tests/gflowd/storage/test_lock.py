@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import filelock
 import pytest
 from support import descriptors
+from support.waiting import eventually
 
 from gflowd.core.errors import Refused, TryAgain
 from gflowd.storage.lock import Lock, close_in_children
@@ -185,6 +186,7 @@ def test_a_file_removed_or_replaced_while_waiting_has_no_two_holders(
     first = Lock(path, 1.0)
     first.acquire()
     others[0].go()
+    eventually(lambda: path in descriptors.opened(others[0].process.pid or 0))
     assert not others[0].is_ready(0.1)  # waits on the first file
     os.unlink(path)
     if replace:

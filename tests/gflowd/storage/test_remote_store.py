@@ -160,6 +160,7 @@ def test_one_that_is_started_again_is_waited_for_a_moment(
             stack.enter_context(gateway(place, DONE))
 
         with monkeypatch.context() as patched:
+            patched.setattr(gateway_client, "COMES_BACK", 60.0)
             patched.setattr(gateway_client.time, "sleep", start)
             assert change(store, submit)[1] == 42 - PROVISIONAL
     with socket.socket(socket.AF_UNIX) as killed:

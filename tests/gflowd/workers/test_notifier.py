@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from stage import BOOT, NOTHING_POSTED
 from support import depth, receivers
+from support.waiting import PATIENCE, eventually
 
 from gflowd.config import loader
 from gflowd.core.moment import Moment
 from gflowd.paths import Shared
 from gflowd.storage.journal import lines
 from gflowd.storage.outbox import Outbox
-from gflowd.workers.notifier import worker
+from gflowd.workers.notifier import delivery, worker
 
 if TYPE_CHECKING:
     from support.receivers import Receiver
@@ -179,10 +180,12 @@ def test_a_receiver_that_hangs_delays_no_other(stage: Stage, web: Receiver, tmp_
     )
     web.answers(-1)
     stage.settle()
+    before = len(web.got())
     hostile = "a'; touch /tmp/x\n$(id)"
     stage.journal.ended(1, T0, name=hostile)
     while not seen.exists() or "GFLOW_EVENT_NAME" not in seen.read_text() or len(stage.tick().descriptors) > 1:
         select.select(stage.tick().descriptors, (), (), 0.05)
+    eventually(lambda: len(web.got()) > before)  # that it got this must not be seen by the next test
     assert json.loads(seen.read_text().splitlines()[0])["name"] == hostile
     assert f"GFLOW_EVENT_NAME={hostile}" in seen.read_text()
     stage.wall += 120
@@ -231,7 +234,10 @@ def test_what_is_refused_is_given_up(stage: Stage, web: Receiver, capfd: pytest.
     assert "geheim" not in capfd.readouterr().err
 
 
-def test_a_job_s_mail_arrives_with_the_end_of_its_output(stage: Stage, server: Receiver, state: State) -> None:
+def test_a_job_s_mail_arrives_with_the_end_of_its_output(
+    stage: Stage, server: Receiver, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "PATIENCE", PATIENCE)
     before = len(server.got())
     stage.begin(through(server))
     Path(state.attempt(7, 1)).mkdir(parents=True)

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from support.specs import SPEC as SPEC_VALUE
+from support.waiting import PATIENCE
 
 from gflowd.core.errors import Refused
 from gflowd.core.gateway import asking
@@ -122,7 +123,7 @@ class Gate:
 
     def connect(self) -> socket.socket:
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        client.settimeout(20)
+        client.settimeout(PATIENCE)
         client.connect(self.path)
         return client
 
@@ -137,7 +138,7 @@ class Gate:
                 self.work(1)
             except BrokenPipeError:
                 break
-        client.settimeout(20)
+        client.settimeout(PATIENCE)
         return client
 
     def work(self, rounds: int = 3) -> float | None:

@@ -115,7 +115,7 @@ def test_a_submitted_job_is_committed_and_started(make: Callable[..., Scheduler]
     turn = scheduler.tick(now(), NOTHING_POSTED)
     assert isinstance(phase(wiring, job_id), Starting)
     assert [job.key for job in agenda(turn).live] == [(job_id, 1)]
-    eventually(lambda: Path(wiring.state.path("ran")).exists())
+    eventually((Path(wiring.state.attempt(job_id, 1)) / "exit").exists)
     for _ in range(3):
         scheduler.tick(now(), NOTHING_POSTED)
     time.sleep(0.1)
@@ -548,6 +548,7 @@ def test_a_snapshot_spoilt_in_place_is_mended_from_memory(make: Callable[..., Sc
     assert len(spoilt) == len(data)
     with path.open("r+b") as file:
         file.write(spoilt)
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 10**9))  # as of later than the last commit, however short ago
     scheduler.tick(now(mono=101.0), NOTHING_POSTED)
     fold = Store(wiring.state).read()
     assert fold.dropped == []
@@ -795,19 +796,24 @@ def test_what_nothing_has_changed_is_shown_without_another_decision(
     make: Callable[..., Scheduler], wiring: Wiring
 ) -> None:
     scheduler = make(cpus=1, promise_after=1e9, promise_within=1e9)
-    scheduler.tick(now(mono=100.0), NOTHING_POSTED)
+    began = now(mono=100.0)
+
+    def at(mono: float) -> Moment:
+        return later(began, mono - began.mono)
+
+    scheduler.tick(began, NOTHING_POSTED)
     first, second = submit(wiring), submit(wiring)
     for _ in range(ROUNDS):
-        turn = scheduler.tick(now(mono=100.5), NOTHING_POSTED)
+        turn = scheduler.tick(at(100.5), NOTHING_POSTED)
     assert turn.wake_at == 101.0
     with mock.patch.object(scheduler._planner, "plan", side_effect=AssertionError):
-        again = scheduler.tick(now(mono=101.0), NOTHING_POSTED)
+        again = scheduler.tick(at(101.0), NOTHING_POSTED)
         assert again.decision == turn.decision
         observed = orjson.loads(Path(wiring.state.observed).read_bytes())
         assert observed["reasons"] == {str(second): "Resources"}
         for mono, slots in ((106.0, NOTHING_POSTED), (101.5, sees(wiring, **{f"job{first}": Observation()}))):
             with pytest.raises(AssertionError):
-                scheduler.tick(now(mono=mono), slots)
+                scheduler.tick(at(mono), slots)
         wish(wiring, second, held=True)
         with pytest.raises(AssertionError):
-            scheduler.tick(now(mono=101.5), NOTHING_POSTED)
+            scheduler.tick(at(101.5), NOTHING_POSTED)

@@ -245,8 +245,8 @@ def test_what_is_written_is_ours_alone(launcher: Launcher, wiring: Wiring) -> No
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux")
 def test_a_job_outlives_a_killed_server_and_the_next_one_gets_a_new_server(launcher: Launcher, wiring: Wiring) -> None:
-    launcher.launch([attempt(1, "sleep 60", TMUX, wiring)])
-    eventually(lambda: jobdir.is_held(wiring.state.attempt(1, 1)))
+    launcher.launch([attempt(1, ": >begun; sleep 1000", TMUX, wiring)])
+    eventually(Path(wiring.state.path("begun")).exists)  # its script survives the loss of its terminal by then
     server = int(launcher._tmux._call("display-message", "-p", "#{pid}")[0][0])
     os.kill(server, signal.SIGKILL)
     eventually(lambda: not launcher._tmux.is_running())
