@@ -15,6 +15,7 @@ from support.waiting import eventually
 THERE = ("--cluster", NAME, "-m", "100")
 BATCH = 10
 NOTED = "echo b >>noted; {}; echo e >>noted"
+MEET = 'case $SLURM_ARRAY_TASK_ID in [123]) until [ "$(grep -c b noted)" -ge 3 ]; do sleep 0.05; done;; esac'
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def until_running(machine: Machine, number: int) -> None:
 
 
 def test_an_array_that_takes_several_goes_as_arrays_within_its_limit(machine: Machine) -> None:
-    ids = array(machine, *THERE, "--array", "1-35%3", "--wrap", NOTED.format(f"{RAN}; sleep 0.1"))
+    ids = array(machine, *THERE, "--array", "1-35%3", "--wrap", NOTED.format(f"{RAN}; {MEET}; sleep 0.1"))
     found = all_ended(machine, within=240)
     assert {found[i] for i in ids} == {("finished", None, 0)}
     machine.ran_exactly_once(ids)
@@ -96,6 +97,7 @@ def throttle(machine: Machine, ids: list[int]) -> str | None:
 def test_a_limit_that_is_lowered_holds_the_last_of_several_arrays(machine: Machine) -> None:
     ids = gated(machine, "--array", "1-20%12")
     until_running(machine, 12)
+    machine.until_in(ids[:12], "running")
     assert len(batches(machine, ids)) == 2
     machine.ctl("limit", str(ids[0]), "1")
     eventually(lambda: machine.job(ids[-1])["reason"] == "Cluster:JobHeldAdmin")

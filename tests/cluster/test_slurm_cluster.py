@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -76,4 +77,9 @@ def _read(place: Path) -> str:
 
 
 def _sleepers(keeper: int) -> list[int]:
-    return [pid for pid in slurm_keeper.below(keeper) if b"sleep\x00999" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    found = []
+    for pid in slurm_keeper.below(keeper):
+        with suppress(OSError):  # it may have ended since
+            if b"sleep\x00999" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found

@@ -102,7 +102,7 @@ def test_an_element_of_an_array_has_its_index_and_can_be_cancelled_alone(machine
 
 def test_cancelling_signals_the_job_as_here(machine: Machine) -> None:
     text = "trap 'echo INT >>seen; exit 9' INT; echo x >>began; while :; do sleep 0.05; done"
-    polite = machine.submit(*THERE, "--wrap", text)
+    polite = machine.submit(*THERE, "--grace", "1h", "--wrap", text)
     stubborn = machine.submit(*THERE, "--grace", "0.5s", "--wrap", "trap '' INT TERM; echo x >>began; sleep 1000")
     waiting = machine.submit(*THERE, "-c", "32", "-m", "32000", "--wrap", "true")
     eventually(lambda: len(machine.lines("began")) == 2)
@@ -123,8 +123,8 @@ def test_a_job_that_is_cancelled_before_we_have_seen_it_begin_is_signalled_all_t
         cluster.before("squeue", f"while [ -e '{blind}' ]; do sleep 0.05; done"),
         cluster.before("scancel", f"echo \"$*\" >>'{machine.work}/cancelled'"),
     ):
-        alone = machine.submit(*THERE, "--wrap", text)
-        elements = array(machine, *THERE, "--array", "1-3%1", "--wrap", text)
+        alone = machine.submit(*THERE, "--grace", "1h", "--wrap", text)
+        elements = array(machine, *THERE, "--grace", "1h", "--array", "1-3%1", "--wrap", text)
         eventually(lambda: len(machine.lines("began")) == 2)
         assert {job["state"] for job in machine.jobs().values() if job["id"] in (alone, *elements)} == {"starting"}
         machine.ctl("cancel", f"{alone},{elements[0]}-{elements[-1]}")

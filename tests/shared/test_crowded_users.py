@@ -45,7 +45,7 @@ def test_it_starts_once_there_is_room(machine: SharedMachine) -> None:
 
 def test_where_there_is_none_for_long_it_says_so(machine: SharedMachine) -> None:
     gfa = machine.as_user("gfa")
-    machine.write_config(daemon={"start_grace": 5})
+    machine.write_config(daemon={"start_grace": 30})
     machine.start()
     begun = crowd(machine)
     job = gfa.submit("--executor", "process", "--", "true")

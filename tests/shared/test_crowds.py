@@ -114,9 +114,16 @@ def test_another_user_is_served_meanwhile(running: SharedMachine, attack: str) -
         assert gone == held, errors
 
 
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text()
+    except OSError:  # it has ended since
+        return ""
+
+
 def open_files(machine: SharedMachine) -> int:
     """Of the gateway."""
-    (pid,) = (pid for pid in machine.processes() if Path(f"/proc/{pid}/comm").read_text() == "gflowd:gateway\n")
+    (pid,) = (pid for pid in machine.processes() if _name(pid) == "gflowd:gateway\n")
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 

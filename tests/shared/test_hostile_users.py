@@ -36,6 +36,7 @@ while True:
 # Stops what becomes its user to cut a log.
 STOP = """
 import os, signal
+print("begun", flush=True)
 while True:
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -126,10 +127,11 @@ def test_who_writes_to_a_relay_ends_the_job_and_keeps_no_worker_busy(machine: Sh
 
 def test_who_stops_what_cuts_their_logs_keeps_others_uncut_for_no_time(machine: SharedMachine, gfa: Person) -> None:
     stopper = gfa.begin_program("python3", "-c", STOP)
+    assert stopper.stdout is not None
+    assert stopper.stdout.readline() == b"begun\n"
     text = "yes | head -c 3000000; exec sleep 60"
     for _ in range(5):
         gfa.submit("--cpus", "0", "--executor", "process", "--", "sh", "-c", text)
-    assert stopper.stdout is not None
     assert stopper.stdout.readline() == b"stopped\n"
     eventually(lambda: sum(each.words.startswith("sleep 60") for each in machine.of_user("gfa").values()) == 5)
     job = machine.as_user("gfb").submit("--cpus", "0", "--executor", "process", "--", "sh", "-c", text)

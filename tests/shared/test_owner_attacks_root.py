@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,11 @@ def test_something_else_in_the_place_of_a_file(running: SharedMachine, kind: str
     still_works(running)
 
 
+def sleepers(machine: SharedMachine) -> list[int]:
+    """The commands of gfa's jobs."""
+    return [pid for pid, process in machine.of_user("gfa").items() if process.words == "sleep 1000"]
+
+
 def test_a_forged_pid_ends_nobody_else(running: SharedMachine) -> None:
     gfa, gfb = running.as_user("gfa"), running.as_user("gfb")
     other = gfb.begin_program("sleep", "2000")
@@ -82,7 +88,7 @@ def test_a_forged_pid_ends_nobody_else(running: SharedMachine) -> None:
     for victim in victims.values():
         job = gfa.submit("--time", "1h", "--", "sleep", "1000")
         gfa.until(job, "running")
-        (own,) = (pid for pid, process in running.of_user("gfa").items() if process.words == "sleep 1000")
+        (own,) = eventually(lambda: sleepers(running))
         pid = running.own(job) / "pid"
         boot = pid.read_text().split()[0]
         pid.write_text(f"{boot} {Path(f'/proc/{victim}/stat').read_text()}")
@@ -100,10 +106,10 @@ def test_the_end_of_a_job_cannot_be_told_while_it_lives(running: SharedMachine) 
     gfa = running.as_user("gfa")
     job = gfa.submit("-c", "2", "--", "sleep", "1000")
     gfa.until(job, "running")
+    pids = eventually(lambda: sleepers(running))
     (running.own(job) / "exit").write_text("0\n")
     gfb = running.as_user("gfb")
     gfb.ctl("submit", "--wait", "--", "true")
-    pids = [pid for pid, process in running.of_user("gfa").items() if process.words == "sleep 1000"]
     assert gfa.job(job)["state"] in ("running", "completing") or not any(map(alive, pids))
     gfa.ctl("cancel", str(job), check=False)
     gfa.wait(job)
@@ -155,6 +161,7 @@ def seconds(machine: SharedMachine) -> float:
     ticks = 0
     for pid, process in machine.processes().items():
         if process.uid == 0 and "gflowd" in process.words:
-            fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
+            with suppress(OSError):  # one that has ended since
+                fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+                ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")

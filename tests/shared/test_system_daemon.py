@@ -76,7 +76,7 @@ def test_it_makes_its_places_follows_its_configuration_and_leaves_users_their_ow
     machine.write_config(shared={"private_jobs": True})
     machine.daemon.send_signal(signal.SIGHUP)
     eventually(is_private)
-    eventually(lambda: os.stat(machine.state.observed).st_mode & 0o777 == 0o600)
+    eventually(lambda: os.stat(machine.state.snapshot).st_mode & 0o777 == 0o600)
     assert user.sh("cat /var/lib/gflow/snapshot.jsonl").returncode != 0
 
     user.env |= {"GFLOW_STATE_DIR": f"{user.home}/gflow"}

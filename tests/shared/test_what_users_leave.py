@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module", autouse=True)
 def started(machine: SharedMachine) -> Iterator[None]:
-    machine.write_config(executor={"grace": 1}, logs={"max_size": "1M", "keep": "10s"}, history={"after": "1s"})
+    machine.write_config(executor={"grace": 1}, logs={"max_size": "1M", "keep": "30s"}, history={"after": "1s"})
     machine.start()
     yield
     machine.stop()

@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gflowd.effects.gateway import presence
 from gflowd.paths import SYSTEM_CONFIG, SYSTEM_GATE, SYSTEM_RUNTIME, SYSTEM_SPOOL, SYSTEM_STATE, Shared, State
 from support.machine import MARK, ROOT, Machine
 from support.waiting import eventually
@@ -197,13 +198,13 @@ class SharedMachine:
 
     def start(self, *options: str, under: tuple[str, ...] = ()) -> None:
         """Starts it, as a service manager does, and waits until it takes requests. `under`: words before its own."""
-        begun = self.begin(*options, under=under)
-        gate, observed = Path(f"{self.root}{SYSTEM_GATE}"), Path(self.state.observed)
+        gate, observed = f"{self.root}{SYSTEM_GATE}", Path(self.state.observed)
         before = _stamp(observed)
+        begun = self.begin(*options, under=under)
 
         def is_up() -> bool:
             assert begun.poll() is None, f"gflowd ended with status {begun.returncode}: {self.said()}"
-            return gate.exists() and _stamp(observed) not in (0, before)
+            return _stamp(observed) not in (0, before) and presence.look(gate)["trouble"] is None
 
         eventually(is_up)
 

@@ -74,7 +74,7 @@ def below(top: int) -> list[int]:
         if name.isdecimal():
             with suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
                 fields = file.read().rpartition(b")")[2].split()
-                if fields[0] not in b"ZX":
+                if fields[0] not in b"ZX" or int(fields[17]) > 1:  # or a leader whose threads live on
                     parents[int(name)] = int(fields[1])
     found, new = [], {top}
     while new := {pid for pid, parent in parents.items() if parent in new}:

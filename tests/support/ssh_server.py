@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from support.ports import held_address
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -76,12 +76,11 @@ def new_ssh_server(path: str) -> Iterator[list[str]]:
     root = Path(tempfile.mkdtemp(prefix="gf-ssh-", dir="/tmp"))
     program = _program()
     assert program is not None
+    held = ExitStack()
     try:
         for name in ("host_key", "user_key"):
             subprocess.run(["ssh-keygen", "-qt", "ed25519", "-N", "", "-f", root / name], check=True)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        _, port = held.enter_context(held_address())
         (root / "sshd_config").write_text(SERVER.format(port=port, root=root, path=path))
         (root / "ssh_config").write_text(CLIENT.format(port=port, root=root))
         (root / "setup.sh").write_text(SETUP.format(root=root))
@@ -103,6 +102,7 @@ def new_ssh_server(path: str) -> Iterator[list[str]]:
             server.kill()
             server.wait()
     finally:
+        held.close()
         shutil.rmtree(root)
 
 
