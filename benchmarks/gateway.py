@@ -131,9 +131,8 @@ def main(clients: int, each: int) -> int:
             fill(Store(state))
         lone.start(stderr=-3)
         lone.await_answers()
-        gateway_client.ask(
-            lone.gate, lone_gateway.submission("0" * 32)
-        )  # with the environment, which gflowctl sends once
+        # With the environment, which gflowctl sends once.
+        gateway_client.ask(lone.gate, lone_gateway.submission("0" * 32))
         try:
             for _ in range(ROUNDS):
                 for way, prepare in (("locked append", locked(own)), ("gateway", asking(lone))):

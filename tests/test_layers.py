@@ -105,7 +105,7 @@ MAY_IMPORT = (
         (*BELOW_PLANNING, "gflowd.core.admission.", "gflowd.core.notify.event_names", "gflowd.core.planning."),
     ),
     ("gflowd.core", ()),
-    ("gflowd.paths", ("gflowd.core.syntax.fast_json",)),  # where things are kept, and the door to them
+    ("gflowd.paths", ("gflowd.core.syntax.fast_json",)),  # where things are kept, and who opens them
     # The world: each effect by itself.
     ("gflowd.effects.gpu.nvml_device", ("gflowd.core.",)),
     ("gflowd.effects.installer", ()),  # how a missing package is installed

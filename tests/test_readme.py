@@ -54,7 +54,7 @@ def blurred(output: str) -> str:
 @pytest.fixture
 def shell_environment(tmp_path: Path, runtime_dir: str) -> Iterator[dict[str, str]]:
     """An environment with both programs on the PATH and a state directory of its own; its daemon is ended. Jobs of
-    Python begin once `HELD`, beside the programs, is gone: until it was seen, what runs must go on.
+    Python begin once `HELD`, beside the programs, is gone, so that the queue can be seen while they run.
     """
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -76,6 +76,7 @@ def shell_environment(tmp_path: Path, runtime_dir: str) -> Iterator[dict[str, st
         "GFLOW_RUNTIME_DIR": runtime_dir,
     }
     yield environ
+    (programs / HELD).unlink(missing_ok=True)
     for command in (["gflowctl", "cancel", "--all"], ["gflowd", "stop"]):
         subprocess.run([programs / command[0], *command[1:]], env=environ, capture_output=True, check=False)
 

@@ -36,7 +36,8 @@ Slurm there, which decides when and where it runs. GPUs, CPUs, memory and the ti
 gflow(7).
 
 With --wait or --follow the exit status is the job's own: its exit code, 128+N for signal N (137 also for too much
-memory), 124 for its time limit, 130 if it was cancelled, else 1. Standard error says why a job did not finish, so that cron mails it.
+memory), 124 for its time limit, 130 if it was cancelled, else 1. Standard error says why a job did not finish, so that
+cron mails it.
 
 With --skip-if-queued nothing is submitted while an earlier job of yours with the same name is queued, held, running or
 to be retried. The id of that job is printed, of an array its range, of a series its first; the exit status is 0, and

@@ -8,7 +8,8 @@ one, and --gpus 0 for no kind.
 
 An array is changed as a whole, including what is shown of its ended elements. Its resources cannot be changed while any
 element runs, nor its files once any element has started. Elements of a sweep can get other parameter values one by one
-(--param), as long as they wait. How many of its jobs may run at a time, and fail, can be changed at any time.
+(--param), as long as they wait. How many elements may run at a time, and how many may fail, can be
+changed at any time.
 
 The id of a series (submit --repeat) means its next run. What is changed in that stays changed in all that follow;
 --repeat and --overlap change the series itself, in its time zone unless --timezone names another; "every 6h" counts

@@ -46,7 +46,9 @@ def add_resources(parser: argparse.ArgumentParser, *, new: bool = False) -> None
                             "delayed by it")  # fmt: skip
     group.add_argument("--gpu-memory", "--max-gpu-mem", "--max-gpu-memory", type=command_line.amount, metavar="MEM",
                        help="only GPUs with at least this much memory; with --shared, the amount to use")  # fmt: skip
-    group.add_argument("--shared", action="store_true", help="with --gpu-memory: share GPUs with other jobs that use --shared")
+    group.add_argument(
+        "--shared", action="store_true", help="with --gpu-memory: share GPUs with other jobs that use --shared"
+    )
     group.add_argument("-c", "--cpus", "--cpus-per-task", type=command_line.count, metavar="N",
                        help=f"number of CPU slots {'for each task (default 1; ' if new else 'in all ('}0: none)"
                        )  # fmt: skip
@@ -280,7 +282,7 @@ def add_many(parser: argparse.ArgumentParser) -> None:
         "--max-concurrent", type=command_line.count, metavar="N", help="run at most N of the jobs at a time"
     )
     group.add_argument("--max-failures", type=command_line.count, metavar="N",
-                       help="cancel those that have not started once N jobs have failed")  # fmt: skip
+                       help="once N jobs have failed, cancel those that have not started")  # fmt: skip
 
 
 def asks_for_many(args: argparse.Namespace) -> bool:

@@ -69,4 +69,4 @@ def _configure_array(parser: argparse.ArgumentParser) -> None:
         "--max-concurrent", type=command_line.count, metavar="N", help="run at most N elements at a time"
     )
     group.add_argument("--max-failures", type=command_line.count, metavar="N",
-                       help="cancel those that have not started once N jobs have failed")  # fmt: skip
+                       help="once N jobs have failed, cancel those that have not started")  # fmt: skip

@@ -38,9 +38,8 @@ def lines(view: View, job: Job) -> Iterator[tuple[str, str]]:
     yield "Series", f"{number}, {rule(repeat)}"
     yield "Overlap", f"{OVERLAP} {'waits' if repeat.overlap == QUEUE else 'is skipped'}"
     if coming is None:
-        is_followed = series_runs.by_series(view, series_runs.ALL).get(number) != series_runs.by_series(view).get(
-            number
-        )
+        every, queued = series_runs.by_series(view, series_runs.ALL), series_runs.by_series(view)
+        is_followed = every.get(number) != queued.get(number)
         yield "Next runs", "known once gflowd has seen a cancellation" if is_followed else "none, the series has ended"
     else:
         which = "this one" if coming.id == job.id else f"job {coming.id}"

@@ -1,4 +1,4 @@
-"""The door of a daemon for many users: one request and its answer, over the gateway's socket."""
+"""Asks the gateway of a daemon for many users: one request and its answer, over its socket."""
 
 from __future__ import annotations
 

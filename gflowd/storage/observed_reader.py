@@ -128,9 +128,8 @@ class Observed:
         self.gpu_trouble: str | None = raw.get("gpu_trouble")
         self.trouble: str | None = raw.get("trouble")
         self.service_troubles: dict[str, str | None] = raw.get("service_troubles") or {}  # by worker
-        self.clusters: dict[str, dict[str, Any]] = (
-            raw.get("clusters") or {}
-        )  # by name, as `cluster_handover.told` has them
+        # By name, as `cluster_handover.told` has them.
+        self.clusters: dict[str, dict[str, Any]] = raw.get("clusters") or {}
         self.meters: dict[str, Any] = raw.get("meters") or {}  # see `core.metrics.duration_meter`
         self.next_id: int | None = next_id if isinstance(next_id := raw.get("next_id"), int) else None
         self.line = Line(raw.get("line") or {})

@@ -42,7 +42,7 @@ def began(machine: Machine, *words: str) -> tuple[int, str]:
 
 
 def has_ended(cluster: SlurmCluster, there: str, state: str) -> bool:
-    """Whether a job has, in that state; soon after that the controller forgets it."""
+    """Whether a job has ended in that state, or is forgotten, as it is soon after its end."""
     return cluster.jobs().get(there, {}).get("state", state) == state
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SOURCE = Path(__file__).parent.parent / "set_clock" / "set_clock.c"
 COMPILER = shutil.which("gcc") or shutil.which("cc")
 HOUR, DAY = 3600, 86400
-# Seconds by the kernel's own clock, at the beginning of the text and when the limit is felt.
+# Seconds by the kernel's own clock, at the beginning of the script and when the limit is felt.
 TIMED = (
     "up() { read -r up _ </proc/uptime; echo $1 $up >>up; }; trap 'up i; exit 9' INT; up b; while :; do sleep 0.1; done"
 )

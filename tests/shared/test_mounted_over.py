@@ -29,12 +29,12 @@ import json
 from gflowd.core.errors import GflowError
 from gflowd.core.gateway import asking
 from gflowd.core.job.records import PROVISIONAL
-from gflowd.storage import gate
+from gflowd.storage import gateway_client
 
 spec = {"command": ["true"], "name": "x", "cwd": "/", "submitted_at": 1.0, **json.loads(sys.argv[1])}
 for request in (asking.commit("0" * 32, None, [], [("spec", PROVISIONAL, spec)]), asking.relay()):
     try:
-        print(gate.ask("/run/gflow/gate.sock", request, 10.0)[0])
+        print(gateway_client.ask("/run/gflow/gate.sock", request, 10.0)[0])
     except GflowError as error:
         print(error)
 """

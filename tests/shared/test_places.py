@@ -37,6 +37,7 @@ def running(machine: SharedMachine) -> Iterator[SharedMachine]:
     gfa = machine.as_user("gfa")
     script = gfa.write("secret.sh", f"#!/bin/sh\n# {SECRET}\necho {SECRET}\nexec sleep 1000\n", 0o700)
     assert gfa.submit(str(script), env={**gfa.env, "TOLD": SECRET}) == 1
+    gfa.until(1, "running")
     eventually(lambda: SECRET in gfa.log(1).decode())
     yield machine
     gfa.cancel(1)

@@ -58,13 +58,15 @@ def end(*pids: int) -> None:
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> None:
-    """Signals a process that must be there; it is gone, or stands still, when this returns, if that was the signal."""
+    """Signals a process that must be there; if that was the signal, it is gone, or stands still or has
+    ended, when this returns.
+    """
     assert pid > 1
     os.kill(pid, number)
     if number == signal.SIGKILL:
         eventually(lambda: holds_nothing(pid))
     elif number == signal.SIGSTOP:
-        eventually(lambda: proc.is_stopped(pid) or not alive(pid))  # it may have ended meanwhile
+        eventually(lambda: proc.is_stopped(pid) or not alive(pid))
 
 
 @contextmanager
@@ -74,7 +76,8 @@ def stopped(pid: int) -> Iterator[None]:
     try:
         yield
     finally:
-        kill(pid, signal.SIGCONT)
+        with suppress(ProcessLookupError):
+            kill(pid, signal.SIGCONT)
 
 
 def unmount(place: Path) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from gflowd.core.admission.known_jobs import KnownJobs
 
-PEERS = [Requester(1001, "ada"), Requester(1002, "bob"), Requester(1003, "op", is_operator=True)]
+REQUESTERS = [Requester(1001, "ada"), Requester(1002, "bob"), Requester(1003, "op", is_operator=True)]
 POLICY = Policy(reserve="everyone", max_jobs_per_user=12, notify_urls=True)
 LIMITS = Limits(gpus=3, cpus=4, memory_mb=1000)
 LEAST: dict[str, Any] = {"command": ["x"], "name": "a", "cwd": "/", "env": "e" * 32}
@@ -101,7 +101,7 @@ RESERVATIONS = st.fixed_dictionaries({
 })  # fmt: skip
 
 
-ASKERS = st.sampled_from(PEERS)
+ANY_REQUESTER = st.sampled_from(REQUESTERS)
 ACTS = [
     lambda job, _: wish_rules.held(job),
     lambda job, now: wish_rules.released(job, None, now),
@@ -137,7 +137,7 @@ class Requests(RuleBasedStateMachine):
     def _of(self, kind: str) -> Mapping[Any, Any]:
         return self.known().records.of(kind)
 
-    @rule(requester=ASKERS, some=st.lists(SOME, min_size=1, max_size=3), needs=st.none() | NEEDS, mode=MODES,
+    @rule(requester=ANY_REQUESTER, some=st.lists(SOME, min_size=1, max_size=3), needs=st.none() | NEEDS, mode=MODES,
           family=st.none() | FAMILIES, is_odd=RARELY, odd=ODD_FAMILIES, held=RARELY)  # fmt: skip
     def submit(
         self,
@@ -162,7 +162,7 @@ class Requests(RuleBasedStateMachine):
             asked.append(("wish", PROVISIONAL, {"held": True}))
         self.ask(requester, asked)
 
-    @rule(requester=ASKERS, place=PLACES, fields=SOME, needs=st.none() | NEEDS, mode=MODES, more=RARELY)
+    @rule(requester=ANY_REQUESTER, place=PLACES, fields=SOME, needs=st.none() | NEEDS, mode=MODES, more=RARELY)
     def update(
         self, requester: Requester, place: int, fields: dict[str, Any], needs: Any, mode: Any, more: bool
     ) -> None:
@@ -173,13 +173,13 @@ class Requests(RuleBasedStateMachine):
             asked = [("spec", each, {**self._of(SPEC)[each], **fields, **links}) for each in named]
             self.ask(requester, asked)
 
-    @rule(requester=ASKERS, place=IDS, wish=st.none() | WISHES, adds=st.booleans())
+    @rule(requester=ANY_REQUESTER, place=IDS, wish=st.none() | WISHES, adds=st.booleans())
     def wish(self, requester: Requester, place: int, wish: Any, adds: bool) -> None:
         job_id = self._id(place)
         before = self._of(WISH).get(job_id, {}) if adds else {}
         self.ask(requester, [("wish", job_id, wish and {**before, **wish})])
 
-    @rule(requester=ASKERS, place=PLACES, act=st.sampled_from(ACTS))
+    @rule(requester=ANY_REQUESTER, place=PLACES, act=st.sampled_from(ACTS))
     def act(self, requester: Requester, place: int, act: Any) -> None:
         """As gflowctl does: what the rules make of the present wish is what may be asked for."""
         job_id, known = self._id(place), self.known()
@@ -197,11 +197,11 @@ class Requests(RuleBasedStateMachine):
                 is_theirs and (wanted.top_at == job.wish.top_at or requester.is_operator)
             )
 
-    @rule(requester=ASKERS, place=IDS, most=st.sampled_from([1, 2, 0, None]), gone=st.booleans())
+    @rule(requester=ANY_REQUESTER, place=IDS, most=st.sampled_from([1, 2, 0, None]), gone=st.booleans())
     def limit(self, requester: Requester, place: int, most: Any, gone: bool) -> None:
         self.ask(requester, [("limit", self._id(place), None if gone else {"max_concurrent": most})])
 
-    @rule(requester=ASKERS, reservation=st.none() | RESERVATIONS, new=st.booleans())
+    @rule(requester=ANY_REQUESTER, reservation=st.none() | RESERVATIONS, new=st.booleans())
     def reserve(self, requester: Requester, reservation: Any, new: bool) -> None:
         known = self._of(RESERVATION)
         number = len(known) + new
@@ -210,7 +210,7 @@ class Requests(RuleBasedStateMachine):
             [("reservation", number, reservation and {**({} if new else known.get(number, {})), **reservation})],
         )
 
-    @rule(requester=ASKERS, kind=st.sampled_from(KINDS) | JUNK, key=IDS | JUNK, value=JUNK)
+    @rule(requester=ANY_REQUESTER, kind=st.sampled_from(KINDS) | JUNK, key=IDS | JUNK, value=JUNK)
     def ask_for_junk(self, requester: Requester, kind: Any, key: Any, value: Any) -> None:
         self.ask(requester, [(kind, key, value)])
 

@@ -233,7 +233,9 @@ class Spec(Value):
         self.gpu_prefer: Final = gpu_prefer  # GPUs to choose first, by index or part of the model's name, best first
         self.quiet_limit: Final = quiet_limit  # seconds of running without output
         self.repeat: Final = repeat  # another run follows
-        self.relay: Final = relay  # the directory that connects it with its `gflowctl run`, see `effects.relay`
+        self.relay: Final = (
+            relay  # the directory that connects it with its `gflowctl run`, see `effects.attempt.relay_directory`
+        )
         self.pty: Final = pty  # by a terminal, not by pipes
         self.tasks: Final = tasks
         self.exclusive: Final = exclusive  # all CPUs of the machine, however many these are when it starts
@@ -507,7 +509,6 @@ class Ended(Value):
 
 Begun = Running | Suspended | Stopping  # it has its resources, and was started unless it was stopped before that
 Phase = Queued | Starting | Begun | Ended
-
 
 QUEUED, HELD, STARTING, RUNNING = "queued", "held", "starting", "running"
 SUSPENDED, STOPPING = "suspended", "stopping"

@@ -49,7 +49,7 @@ class Admission:
             zone=instants.zone(config.timezone),
         )
         self._jobs: KnownJobs | None = None
-        self._known: tuple[object, Limits] = ("never read", Limits())
+        self._machine: tuple[object, Limits] = ("never read", Limits())
         self._has_looked = False  # at the machine, in this round
         self._history: History | None = None
 
@@ -109,21 +109,21 @@ class Admission:
     def _limits(self) -> Limits:
         """What the daemon last saw of the machine, and the projects; as of the first request of a round."""
         if self._has_looked:
-            return self._known[1]
+            return self._machine[1]
         self._has_looked = True
         try:
             found = os.stat(self._observed)
             stamp = found.st_ino, found.st_mtime_ns, found.st_size
         except OSError:
             stamp = None
-        if stamp != self._known[0]:
+        if stamp != self._machine[0]:
             seen = observed_reader.read(self._state)
-            known = Limits(
+            limits = Limits(
                 gpus=seen.gpu_count, gpu_models=seen.gpu_models or None, cpus=seen.cpus, memory_mb=seen.memory_mb,
                 known_projects=self._config.known_projects, require_project=self._config.require_project,
             )  # fmt: skip
-            self._known = stamp, known
-        return self._known[1]
+            self._machine = stamp, limits
+        return self._machine[1]
 
     def _requester(self, asker: Asker) -> Requester:
         users = self._config.shared_users

@@ -78,14 +78,14 @@ class Server:
         self,
         listener: socket.socket,
         group_commit: GroupCommit,
-        views: VisibleSnapshot,
-        past: HistoryAnswers,
+        visible: VisibleSnapshot,
+        history: HistoryAnswers,
         peers: Peers,
         limits: Limits,
     ) -> None:
         self.group_commit = group_commit
         self.limits = limits
-        self._listener, self._views, self._past, self._peers = listener, views, past, peers
+        self._listener, self._visible, self._history, self._peers = listener, visible, history, peers
         self._connections: dict[int, _Connection] = {}  # by descriptor
         self._of_user: Counter[int] = Counter()
         self._bytes: Counter[int] = Counter()  # promised, by user
@@ -110,7 +110,7 @@ class Server:
     @property
     def is_idle(self) -> bool:
         """Whether nobody is connected or waits for an answer."""
-        return not self._connections and self._past.is_idle
+        return not self._connections and self._history.is_idle
 
     def serve(self, mono: float) -> float | None:
         """One round: reads what has come, and answers all requests that are whole. Returns when to call it again though
@@ -119,9 +119,9 @@ class Server:
         self._mono = mono
         ready: list[_Connection] = []
         readable = [fd for fd, _ in self._epoll.poll(0)]
-        for fd in filter(self._past.knows, readable):
+        for fd in filter(self._history.knows, readable):
             self._epoll.unregister(fd)  # before it is closed: a process that answers may have it too
-            self._past.ended(fd)
+            self._history.ended(fd)
         for fd in readable:
             if fd == self._listener.fileno():
                 ready += self._accept()
@@ -142,7 +142,7 @@ class Server:
         """Hangs up on all. The listener stays open."""
         for connection in [*self._connections.values()]:
             self._drop(connection)
-        self._past.close()
+        self._history.close()
         self._epoll.close()
         if self._spare is not None:
             os.close(self._spare)
@@ -267,10 +267,10 @@ class Server:
 
     def _answer_other(self, connection: _Connection, request: requests.Request | None) -> None:
         if isinstance(request, requests.View):
-            head, tail = self._views.of(connection.asker)
+            head, tail = self._visible.of(connection.asker)
             self._finish(connection, head, tail)
         elif isinstance(request, requests.History):
-            pidfd = self._past.ask(connection.socket, connection.asker, request)
+            pidfd = self._history.ask(connection.socket, connection.asker, request)
             self._epoll.register(pidfd, select.EPOLLIN)
             self._drop(connection)
         else:

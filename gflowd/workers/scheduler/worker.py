@@ -108,7 +108,7 @@ class Scheduler:
         else:
             self._launcher = Launcher(wiring.state, wiring.runtime, self._scratch)
         self._executor = wiring.config.executor or (TMUX if is_installed() else PROCESS)
-        self._observed_file = ObservedWriter(wiring, self._executor, self._launcher.memory_limits, self._state.meters)
+        self._observed_writer = ObservedWriter(wiring, self._executor, self._launcher.memory_limits, self._state.meters)
         by_uuid = self._is_of_many and wiring.config.shared_enforce_gpus != device_access.OFF
         self._planner = Planner(wiring.config, self._state.calendar, by_uuid=by_uuid)
         self._decisions = DecisionLog()
@@ -172,9 +172,9 @@ class Scheduler:
 
     def _show(self, last: Last, now: Moment, slots: Slots, rings: bytes = b"") -> Turn:
         """Shows gflowctl the result of the last decision; tries again later if that is not possible now."""
-        is_due = now.mono >= self._observed_file.due_at
+        is_due = now.mono >= self._observed_writer.due_at
         is_shown = is_due and self._write_status(last.plan, now, slots)
-        wake_at = last.wake_at if is_shown else min(last.wake_at, self._observed_file.due_at)
+        wake_at = last.wake_at if is_shown else min(last.wake_at, self._observed_writer.due_at)
         return Turn(last.agenda, None, None if wake_at == inf else wake_at, rings=rings)
 
     def _write_status(self, plan: Plan, now: Moment, slots: Slots) -> bool:
@@ -198,10 +198,10 @@ class Scheduler:
             ),
         )
         self._decisions.waits(told, self._job_queue)
-        if not self._observed_file.is_news(told) and not self._observed_file.is_outdated(now):
+        if not self._observed_writer.is_news(told) and not self._observed_writer.is_outdated(now):
             return True
         expected = self._planner.expected(self._job_queue, line, plan, now)  # costs more than the rest
-        return self._observed_file.write(told, expected, now)
+        return self._observed_writer.write(told, expected, now)
 
     def close(self) -> None:
         """Releases everything. The supervisor ends the tmux server, whichever workers are up then."""

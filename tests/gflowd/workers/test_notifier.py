@@ -185,7 +185,7 @@ def test_a_receiver_that_hangs_delays_no_other(stage: Stage, web: Receiver, tmp_
     stage.journal.ended(1, T0, name=hostile)
     while not seen.exists() or "GFLOW_EVENT_NAME" not in seen.read_text() or len(stage.tick().descriptors) > 1:
         select.select(stage.tick().descriptors, (), (), 0.05)
-    eventually(lambda: len(web.got()) > before)  # that it got this must not be seen by the next test
+    eventually(lambda: len(web.got()) > before)  # the next test must not count this request
     assert json.loads(seen.read_text().splitlines()[0])["name"] == hostile
     assert f"GFLOW_EVENT_NAME={hostile}" in seen.read_text()
     stage.wall += 120

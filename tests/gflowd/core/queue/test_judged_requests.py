@@ -31,7 +31,7 @@ HOST = job_variables.Host(node="n", uid=1, gid=1)
 RUN = Run(executor="process", launched_at=1.0, gpu_ids=(0,))
 
 
-class Court(World):
+class AdmittingWorld(World):
     """A world whose records are changed by requests. Keeps the index of the judge with them."""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class Court(World):
 class Machine(Requests):
     @initialize()
     def open(self) -> None:
-        self.world = Court()
+        self.world = AdmittingWorld()
 
     def known(self) -> KnownJobs:
         return self.world.known

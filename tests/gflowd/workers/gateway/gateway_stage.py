@@ -105,13 +105,13 @@ class Gate:
         self.peers, self.admission, self.bell = NamedPeers(), EasyAdmission(), os.path.join(run, "bell")
         keeper = Keeper(self.state, 1 << 20, 1 << 16)
         self.group_commit = GroupCommit(self.state, self.bell, keeper, self.admission)
-        self.past = HistoryAnswers(self.state.history, self.may_see_all)
+        self.history = HistoryAnswers(self.state.history, self.may_see_all)
         self.listener = listen(self.path)
         self.server = Server(
             self.listener,
             self.group_commit,
             VisibleSnapshot(self.group_commit, self.may_see_all),
-            self.past,
+            self.history,
             self.peers,
             limits or Limits(),
         )

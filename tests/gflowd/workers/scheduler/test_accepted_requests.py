@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 from support import depth
-from support.made_up_requests import LEAST, PEERS, PLACES, Requests
+from support.made_up_requests import LEAST, REQUESTERS, PLACES, Requests
 
 from gflowd.config import loader
 from gflowd.core.admission.known_jobs import KnownJobs
@@ -89,11 +89,13 @@ class Machine(Requests):
         self.store = Store(self.state)
         with self.store.commit():
             pass
-        law = admission.Admission(self.state, config, Peers())
-        self.rounds = GroupCommit(self.state, self.wiring.runtime.bell, AnyFiles(self.state, 1 << 20, 1 << 16), law)
+        admits = admission.Admission(self.state, config, Peers())
+        self.group_commit = GroupCommit(
+            self.state, self.wiring.runtime.bell, AnyFiles(self.state, 1 << 20, 1 << 16), admits
+        )
         self.scheduler = worker.open(self.wiring)
         self.ticks()
-        for requester in PEERS:
+        for requester in REQUESTERS:
             jobs = [LEAST, {**LEAST, "gpus": 1, "time_limit": 60}, {**LEAST, "family": {"ranges": [[0, 2, 1]]}}]
             assert self.ask(requester, [("spec", PROVISIONAL + place, spec) for place, spec in enumerate(jobs)])
 
@@ -129,7 +131,7 @@ class Machine(Requests):
         asker = Asker(requester.uid, requester.name, frozenset({requester.uid}))
         one = Asked(asker, Commit(f"{self.once:032x}", None, (), asked))
         before = self._bytes()
-        self.rounds.run([one])
+        self.group_commit.run([one])
         assert one.answer is not None
         granted = "ok" in one.answer
         assert granted or one.answer["status"] == 1, one.answer
@@ -194,7 +196,7 @@ class Machine(Requests):
             self.start_again()
         finally:
             self.scheduler.close()
-            self.rounds.close()
+            self.group_commit.close()
             for each in self.patches:
                 each.stop()
             for fd in (*self.pipe, self.pulses.fd):

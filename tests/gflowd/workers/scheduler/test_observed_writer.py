@@ -70,14 +70,14 @@ def seen(wiring: Wiring) -> dict[str, object]:
 
 
 @pytest.fixture
-def observed_file(wiring: Wiring) -> ObservedWriter:
+def observed_writer(wiring: Wiring) -> ObservedWriter:
     return ObservedWriter(wiring, "tmux")
 
 
-def test_the_world_is_written_as_it_is(observed_file: ObservedWriter, wiring: Wiring) -> None:
+def test_the_world_is_written_as_it_is(observed_writer: ObservedWriter, wiring: Wiring) -> None:
     trouble = Trouble("disk full", {"notifier": "no mail"})
     world = told({1: running(0, 2), 2: running()}, waiting=Waiting({7: "Resources"}), trouble=trouble)
-    assert show(observed_file, world, now(wall=123.5), {7: 1.5}) is None
+    assert show(observed_writer, world, now(wall=123.5), {7: 1.5}) is None
     found = seen(wiring)
     assert found["at"] == 123.5
     assert found["capacity"] == {"gpus": 3, "cpus": 4, "memory_mb": 1000}
@@ -100,44 +100,44 @@ def test_the_world_is_written_as_it_is(observed_file: ObservedWriter, wiring: Wi
     assert stat.S_IMODE(os.stat(wiring.state.observed).st_mode) == 0o600
 
 
-def test_before_the_first_look_the_gpus_are_unknown(observed_file: ObservedWriter, wiring: Wiring) -> None:
-    show(observed_file, told({}, picture=Picture(trouble="no driver"), capacity=Capacity(None, 4, 1000)), now())
+def test_before_the_first_look_the_gpus_are_unknown(observed_writer: ObservedWriter, wiring: Wiring) -> None:
+    show(observed_writer, told({}, picture=Picture(trouble="no driver"), capacity=Capacity(None, 4, 1000)), now())
     assert seen(wiring)["capacity"]["gpus"] is None  # type: ignore[index]
     assert (seen(wiring)["gpus"], seen(wiring)["gpu_trouble"]) == ([], "no driver")
 
 
-def test_what_is_reserved_now_or_next_is_told(observed_file: ObservedWriter, wiring: Wiring) -> None:
+def test_what_is_reserved_now_or_next_is_told(observed_writer: ObservedWriter, wiring: Wiring) -> None:
     window = Window(id=3, user="ada", start=10.0, end=20.0, gpus=0, gpu_list=(0, 2))
-    show(observed_file, told({}, windows=[window]), now())
+    show(observed_writer, told({}, windows=[window]), now())
     assert seen(wiring)["reservations"] == [
         {"id": 3, "user": "ada", "start": 10.0, "end": 20.0, "gpus": 0, "gpu_list": [0, 2], "again": False, "uid": None}
     ]
 
 
-def test_a_stopping_job_says_why_and_when_it_cannot_be_killed(observed_file: ObservedWriter, wiring: Wiring) -> None:
+def test_a_stopping_job_says_why_and_when_it_cannot_be_killed(observed_writer: ObservedWriter, wiring: Wiring) -> None:
     phases: dict[int, Phase] = {1: stopping(reasons.TIME_LIMIT), 2: stopping(reasons.STRAYS)}
-    show(observed_file, told(phases, stuck=((2, 1), (1, 9))), now())
+    show(observed_writer, told(phases, stuck=((2, 1), (1, 9))), now())
     assert seen(wiring)["reasons"] == {"1": "TimeLimit", "2": "Unkillable"}
 
 
 def test_it_is_written_at_most_once_a_second_and_only_when_changed(
-    observed_file: ObservedWriter, wiring: Wiring
+    observed_writer: ObservedWriter, wiring: Wiring
 ) -> None:
-    assert show(observed_file, told({}), now(mono=100.0)) is None
+    assert show(observed_writer, told({}), now(mono=100.0)) is None
     os.unlink(wiring.state.observed)
-    assert show(observed_file, told({}), now(mono=105.0)) is None
+    assert show(observed_writer, told({}), now(mono=105.0)) is None
     assert not os.path.exists(wiring.state.observed), "nothing has changed"
-    assert show(observed_file, told({1: running()}), now(mono=105.0)) is None
-    assert show(observed_file, told({}), now(mono=105.5)) == 106.0
+    assert show(observed_writer, told({1: running()}), now(mono=105.0)) is None
+    assert show(observed_writer, told({}), now(mono=105.5)) == 106.0
     assert seen(wiring)["used"] == {"cpus": 2, "memory_mb": 300}
-    assert show(observed_file, told({}), now(mono=106.0)) is None
+    assert show(observed_writer, told({}), now(mono=106.0)) is None
     assert seen(wiring)["used"] == {"cpus": 0, "memory_mb": 0}
 
 
-def test_what_could_not_be_written_is_written_later(observed_file: ObservedWriter, wiring: Wiring) -> None:
+def test_what_could_not_be_written_is_written_later(observed_writer: ObservedWriter, wiring: Wiring) -> None:
     os.rename(wiring.state.root, wiring.state.root + ".away")
-    assert show(observed_file, told({}), now(mono=100.0)) == 101.0
-    assert show(observed_file, told({}), now(mono=100.5)) == 101.0
+    assert show(observed_writer, told({}), now(mono=100.0)) == 101.0
+    assert show(observed_writer, told({}), now(mono=100.5)) == 101.0
     os.rename(wiring.state.root + ".away", wiring.state.root)
-    assert show(observed_file, told({}), now(mono=101.0)) is None
+    assert show(observed_writer, told({}), now(mono=101.0)) is None
     assert seen(wiring)["trouble"] is None
