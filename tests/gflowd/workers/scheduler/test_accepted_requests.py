@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 from support import depth
-from support.made_up_requests import LEAST, REQUESTERS, PLACES, Requests
+from support.made_up_requests import LEAST, PLACES, REQUESTERS, Requests
 
 from gflowd.config import loader
 from gflowd.core.admission.known_jobs import KnownJobs
