@@ -2,6 +2,8 @@
 
 A job asks for notifications with submit --notify-email, --notify and --notify-on; gflow.toml may ask for those of all
 jobs. What cannot be delivered is tried again, with growing delays, for three days (give_up_after).
+
+The exit status is 1 if a try fails.
 """
 
 from __future__ import annotations
