@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from support import slurm_keeper
 from support.slurm_cluster import NODES, SlurmCluster, new_cluster
 from support.waiting import eventually
+
+from gflowd.effects import proc
 
 
 @pytest.fixture(autouse=True)
@@ -77,9 +78,4 @@ def _read(place: Path) -> str:
 
 
 def _sleepers(keeper: int) -> list[int]:
-    found = []
-    for pid in slurm_keeper.below(keeper):
-        with suppress(OSError):  # it may have ended since
-            if b"sleep\x00999" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.append(pid)
-    return found
+    return [pid for pid in slurm_keeper.below(keeper) if b"sleep\x00999" in b"\0".join(proc.command_line(pid))]

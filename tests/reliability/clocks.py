@@ -18,6 +18,8 @@ from day import PATIENCE, RAN, FaultyMachine
 from outcome import Result
 from support.waiting import eventually
 
+from gflowd.effects.attempt import jobdir
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -83,8 +85,10 @@ def limits(machine: FaultyMachine, result: Result, seconds: float) -> None:
 
 def _started(machine: FaultyMachine, job_id: int) -> float:
     """When the process of a job started, from which its limit counts: seconds since boot."""
-    stat = Path(machine.state.attempt(job_id, 1), "pid").read_text().rpartition(")")[2]
-    return int(stat.split()[19]) / os.sysconf("SC_CLK_TCK")
+    begun = jobdir.beginning(machine.state.attempt(job_id, 1))
+    assert begun is not None
+    assert begun.identity is not None
+    return begun.identity.start / os.sysconf("SC_CLK_TCK")
 
 
 def edges(machine: FaultyMachine, result: Result) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from day import RAN, FaultyMachine
 from outcome import Result
-from support.machine import GATE
+from support.machine import GATE, clear_away
 from support.waiting import eventually
 
 from gflowd.storage.record_log import encode_line
@@ -104,14 +104,8 @@ def runtime_removed(machine: FaultyMachine, rng: random.Random) -> None:
 
 
 def log_removed(machine: FaultyMachine, rng: random.Random) -> None:
-    _while_a_job_runs(machine, lambda: _remove_written(os.path.dirname(machine.state.log)))
+    _while_a_job_runs(machine, lambda: clear_away(os.path.dirname(machine.state.log)))
     expect(machine.daemon_log(), "there is no log any more")
-
-
-def _remove_written(directory: str) -> None:
-    """Removes a directory in which the daemon may write at any moment."""
-    os.rename(directory, f"{directory}.gone")
-    shutil.rmtree(f"{directory}.gone")
 
 
 def observed_is_nonsense(machine: FaultyMachine, rng: random.Random) -> None:

@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from support.attacker import SYSTEM_GATE
 from support.machine import ROOT
 from support.waiting import eventually
+
+from gflowd.effects import proc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,16 +115,9 @@ def test_another_user_is_served_meanwhile(running: SharedMachine, attack: str) -
         assert gone == held, errors
 
 
-def _name(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text()
-    except OSError:  # it has ended since
-        return ""
-
-
 def open_files(machine: SharedMachine) -> int:
     """Of the gateway."""
-    (pid,) = (pid for pid in machine.processes() if _name(pid) == "gflowd:gateway\n")
+    (pid,) = (pid for pid in machine.processes() if proc.name(pid) == b"gflowd:gateway")
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 

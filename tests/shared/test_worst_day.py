@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from support.machine import clear_away
 from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from support.shared_machine import Person, SharedMachine
 
@@ -30,12 +29,6 @@ def waiting(machine: SharedMachine, user: Person) -> int:
     job = user.submit("--wrap", UNTIL_TOLD)
     eventually(lambda: any("until" in process.words for process in machine.of_user(user.name).values()))
     return job
-
-
-def clear_away(directory: Path) -> None:
-    """Removes one in which gflowd may make something at any moment."""
-    directory.rename(f"{directory}.gone")
-    shutil.rmtree(f"{directory}.gone")
 
 
 def test_a_runtime_directory_that_is_cleared_away_is_made_again_with_all_that_jobs_start_by(

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if __name__ == "__main__":
     sys.path[:1] = [os.path.abspath(os.path.join(os.path.dirname(__file__), *up)) for up in (("..", ".."), ("..",))]
 
+from gflowd.effects import proc
 from support import depth, identity
 
 if TYPE_CHECKING:
@@ -165,8 +166,7 @@ def _request(
 
 def _umask() -> int:
     """Ours, as the kernel tells it: to set it and set it back is not for several threads at once."""
-    with open("/proc/self/status", "rb") as status:
-        return next(int(line.split()[1], 8) for line in status if line.startswith(b"Umask:"))
+    return next(int(line.split()[1], 8) for line in proc.status(os.getpid()).splitlines() if line.startswith("Umask:"))
 
 
 def _pipe(stack: ExitStack) -> tuple[FileIO, FileIO]:

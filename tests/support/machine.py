@@ -80,6 +80,13 @@ def stopped(pid: int) -> Iterator[None]:
             kill(pid, signal.SIGCONT)
 
 
+def clear_away(directory: str | Path) -> None:
+    """Removes a directory in which somebody may make something at any moment."""
+    gone = f"{directory}.gone"
+    os.rename(directory, gone)
+    shutil.rmtree(gone)
+
+
 def unmount(place: Path) -> None:
     """Once nobody has a file open there: of a process that ends, its files outlive its words and its environment."""
     eventually(lambda: subprocess.run(["umount", str(place)], check=False, capture_output=True).returncode == 0)
